@@ -1,7 +1,7 @@
 """The flat price: so much per so many units.
 
 list = quantity × amount / per, and it must come out exact. An amount has at most 12 decimals and `per`
-divides 10¹², so 1 / per has at most 12 decimals too, and a list price is a whole multiple of 10⁻²⁴. A `per` of
+divides 10¹², so 1 / per has 12 decimals at most, and list prices are whole multiples of 10⁻²⁴. A `per` of
 3 would leave thirds, which no decimal holds: such a price is refused when made, not rounded when used.
 """
 
