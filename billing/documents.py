@@ -1,8 +1,8 @@
 """The invoice on paper: a plain value in, HTML or PDF out.
 
 Both renderings are drawn from the same words (`_page`), so they cannot disagree. Whatever people typed (names,
-addresses, models) reaches Django's template as context, which escapes it, and typst as JSON data, which it never
-reads as markup.
+addresses, models) reaches Django's template as context, which escapes it, and typst as JSON data, which it
+never reads as markup.
 """
 
 from collections.abc import Callable, Sequence
@@ -100,13 +100,12 @@ def render_html(document: InvoiceDocument) -> str:
 
 
 def render_pdf(document: InvoiceDocument) -> bytes:
-    """Render the invoice as PDF/A; the same document on the same machine gives the same bytes."""
+    """Render the invoice as PDF; the same document on the same machine gives the same bytes."""
     data = msgspec.json.encode(_page(document)).decode()
     pdf = typst.compile(
         _TYPST_TEMPLATE,
         font_paths=_fonts(),
         sys_inputs={"invoice": data},
-        pdf_standards="a-3b",
         timestamp=document.issued_at or document.period_end,
     )
     assert isinstance(pdf, bytes)
