@@ -55,20 +55,31 @@ class Door:
             access = await self._look_up(key)
         return _admit(access, now)
 
-    def model(self, name: str, caller: Caller, now: datetime) -> tuple[Model, Tariff]:
-        """Return the model *name* and its prices in the caller's plan.
+    def model(self, name: str, protocol: str) -> Model:
+        """Return the model *name*, where it is spoken to in *protocol*.
 
         Raises:
-            ModelNotFound: no enabled model has this name.
-            ModelNotInPlan: the plan has no price for it at *now*.
+            ModelNotFound: no enabled model has this name and protocol.
         """
         model = self._catalog.models.get(name)
-        if model is None:
+        if model is None or model.protocol != protocol:
             raise ModelNotFound(name)
-        tariff = self._catalog.tariff(caller.plan_id, name, now)
+        return model
+
+    def is_current(self, model: Model) -> bool:
+        """Return whether *model* is still what the catalog says."""
+        return self._catalog.models.get(model.name) is model
+
+    def tariff(self, caller: Caller, model: Model, now: datetime) -> Tariff:
+        """Return the model's prices in the caller's plan.
+
+        Raises:
+            ModelNotInPlan: the plan has none at *now*.
+        """
+        tariff = self._catalog.tariff(caller.plan_id, model.name, now)
         if tariff is None:
-            raise ModelNotInPlan(name)
-        return model, tariff
+            raise ModelNotInPlan(model.name)
+        return tariff
 
     def models(self, caller: Caller, now: datetime) -> list[Model]:
         """Return the models that the caller's plan has prices for at *now*, by name."""

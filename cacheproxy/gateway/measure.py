@@ -24,7 +24,7 @@ class Measured(NamedTuple):
 
 
 def measure(
-    dialect: Dialect, request: InferenceRequest, answer: Mapping[str, Any], metering: Mapping[str, Any], body_size: int
+    dialect: Dialect, request: InferenceRequest, answer: Any, metering: Mapping[str, Any], body_size: int
 ) -> Measured:
     """Return the usage that *answer* reports; estimated where it reports none, suspect where that makes no sense.
 
@@ -42,20 +42,12 @@ def measure(
     return _measured(report, "reported", raw_usage)
 
 
-def measure_part(
-    dialect: Dialect, request: InferenceRequest, answer: Mapping[str, Any], metering: Mapping[str, Any], body_size: int
-) -> Measured:
-    """Return what an answer used that stayed incomplete: estimated, even where it had begun to report."""
-    measured = measure(dialect, request, answer, metering, body_size)
-    return measured if measured.quality == "suspect" else measured._replace(quality="estimated")
-
-
 def _measured(report: UsageReport, quality: str, raw_usage: bytes | None) -> Measured:
     return Measured(report.pools, report.output_reasoning, report.units, quality, raw_usage)
 
 
-def _raw_usage(answer: Mapping[str, Any]) -> bytes | None:
-    usage = answer.get("usage")
+def _raw_usage(answer: Any) -> bytes | None:
+    usage = answer.get("usage") if isinstance(answer, dict) else None
     if not isinstance(usage, dict):
         return None
     text = msgspec.json.encode(usage).replace(rb"\u0000", rb"\ufffd")  # PostgreSQL's jsonb has no NUL

@@ -40,7 +40,7 @@ class UpstreamAnswer(NamedTuple):
     @property
     def ok(self) -> bool:
         """Whether the upstream says that it did what was asked."""
-        return self.status == 200
+        return 200 <= self.status < 300
 
 
 class Upstream:
@@ -138,6 +138,13 @@ class Exchange:
                 yield chunk
         except (aiohttp.ClientError, OSError) as failure:
             raise UpstreamBroken from failure
+
+    async def finish(self, seconds: float) -> None:
+        """Read to the end of the body if it comes within *seconds*; otherwise the connection is not used again."""
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(seconds):
+                while await self._response.content.readany():
+                    pass
 
 
 def read_secret(name: str) -> str | None:
