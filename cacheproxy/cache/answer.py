@@ -17,14 +17,15 @@ quality               1      index into ``QUALITIES``
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
 from metering.tokens import TokenPools
 
-QUALITIES = ("reported", "estimated")
+KeptQuality = Literal["reported", "estimated"]
+QUALITIES: tuple[KeptQuality, ...] = ("reported", "estimated")
 """Suspect usage is never stored: its hits could not be priced."""
 
 _MAGIC = b"zra1"
@@ -43,7 +44,7 @@ class StoredAnswer(msgspec.Struct):
     pools: TokenPools
     output_reasoning: int
     units: int
-    quality: str
+    quality: KeptQuality
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 

@@ -77,7 +77,7 @@ class RedisCache:
     def _count(self, failure: BaseException) -> None:
         self.failures += 1
         if not self._failing:
-            logger.warning("Redis does not answer (%s); calls go on without the shared cache.", failure or type(failure).__name__)
+            logger.warning("Redis does not answer (%s); calls go on without the shared cache.", str(failure) or type(failure).__name__)
         self._failing = True
 
     def _recovered(self) -> None:

@@ -1,16 +1,16 @@
 """From an answer to what it used, and from there to the usage event."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from cacheproxy.protocols.request import Dialect, InferenceRequest
 from metering.provider_usage import UsageMismatch, UsageReport
-from metering.tokens import TokenPools
-from metering.usage_event import MAX_COUNT
+from metering.tokens import MAX_COUNT, TokenPools
 
 MAX_RAW_USAGE_BYTES = 16_384
+Quality = Literal["reported", "estimated", "suspect"]
 
 
 class Measured(NamedTuple):
@@ -19,7 +19,7 @@ class Measured(NamedTuple):
     pools: TokenPools
     output_reasoning: int
     units: int
-    quality: str
+    quality: Quality
     raw_usage: bytes | None = None
 
 
@@ -42,7 +42,7 @@ def measure(
     return _measured(report, "reported", raw_usage)
 
 
-def _measured(report: UsageReport, quality: str, raw_usage: bytes | None) -> Measured:
+def _measured(report: UsageReport, quality: Quality, raw_usage: bytes | None) -> Measured:
     return Measured(report.pools, report.output_reasoning, report.units, quality, raw_usage)
 
 

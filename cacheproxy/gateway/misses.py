@@ -10,11 +10,11 @@ the last byte.
 
 import logging
 import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from cacheproxy.cache.answer import QUALITIES, StoredAnswer
+from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers, expiry_ms
 from cacheproxy.gateway.call import Header
 from cacheproxy.gateway.errors import GatewayError, UpstreamBroken, UpstreamError, UpstreamNotConfigured
@@ -140,7 +140,7 @@ class Misses:
     async def _keep(self, ask: Ask, measured: Measured, body: bytes) -> bool:
         """Store a complete answer whose event is durable; return whether any tier has it."""
         key, now_ms, policy = ask.facts.key, time.time_ns() // 1_000_000, ask.facts.model.cache
-        if key is None or not ask.may_store or measured.quality not in QUALITIES:
+        if key is None or not ask.may_store or measured.quality == "suspect":
             return False
         answer = StoredAnswer(
             body=body,
@@ -171,7 +171,7 @@ async def _pass_failure(ask: Ask, answer: UpstreamAnswer) -> None:
     await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), body)
 
 
-def _outcome(ask: Ask) -> str:
+def _outcome(ask: Ask) -> Literal["miss", "bypass"]:
     return "miss" if ask.may_read else "bypass"
 
 
