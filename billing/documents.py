@@ -158,18 +158,12 @@ def _sections(document: InvoiceDocument) -> list[dict[str, Any]]:
     """Gather charged lines: this period's usage, then late usage, a section for each original period."""
     current = [line for line in document.lines if line.kind == "usage"]
     late = [line for line in document.lines if line.kind == "late_usage"]
-    sections = [
-        {"title": f"Usage in {_period(document.period_start, document.period_end)}", "lines": current}
-    ]
+    sections = [(f"Usage in {_period(document.period_start, document.period_end)}", current)]
     for start, lines in groupby(late, key=lambda line: line.original_period_start):
         assert start is not None, "late usage names its period"
-        sections.append(
-            {"title": f"Late usage of {start:%B %Y}, at the prices of that month", "lines": list(lines)}
-        )
+        sections.append((f"Late usage of {start:%B %Y}, at the prices of that month", list(lines)))
     return [
-        {"title": section["title"], "models": _models(section["lines"], document.currency)}
-        for section in sections
-        if section["lines"]
+        {"title": title, "models": _models(lines, document.currency)} for title, lines in sections if lines
     ]
 
 

@@ -102,8 +102,8 @@ def test_hits_are_shown_at_nothing_with_what_they_saved() -> None:
 def test_heads_parties_and_totals_are_there() -> None:
     for words in both(document(line(), HIT)):
         for text in (
-            "INV-2026-000001", "November 2026", "2 December 2026", "1 January 2027", "Open", "12 Harbour Street",
-            "Example Inference Ltd", "Acme Ltd", "ap@acme.example", "55.55", "−49.38", "6.17 USD",
+            "INV-2026-000001", "November 2026", "2 December 2026", "1 January 2027", "12 Harbour Street",
+            "Open", "Example Inference Ltd", "Acme Ltd", "ap@acme.example", "55.55", "−49.38", "6.17 USD",
         ):  # fmt: skip
             assert text in words
 
