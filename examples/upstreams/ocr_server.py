@@ -48,7 +48,7 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         """Load the models and read one blank page, so that the first customer does not pay for warming up."""
         from rapidocr import RapidOCR
 
-        self.reader = RapidOCR(
+        self.reader: Any = RapidOCR(
             params={
                 "Global.log_level": "error",
                 "Global.use_cls": False,  # pages stand upright; the classifier only tells up from down
@@ -58,7 +58,7 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         )
         self.predict(np.full((480, 480, 3), 255, dtype=np.uint8))
 
-    def decode_request(self, request: dict[str, Any]) -> NDArray[np.uint8]:
+    def decode_request(self, request: Any) -> NDArray[np.uint8]:
         """Return the image of a request as RGB pixels.
 
         Raises:
