@@ -126,7 +126,10 @@ class Catalog:
     def replace_models(self, models: Iterable[Row], plans: Iterable[Row]) -> None:
         """Take the rows as all models and price books. An unchanged model stays the same object."""
         fresh = {row["model"]: read_model(row) for row in models}
-        self.models = {name: model if self.models.get(name) != model else self.models[name] for name, model in fresh.items()}
+        self.models = {
+            name: model if self.models.get(name) != model else self.models[name]
+            for name, model in fresh.items()
+        }
         self.plans = {row["plan_id"]: read_plan(row) for row in plans}
         self._tariffs = {}
 
@@ -168,7 +171,9 @@ def read_model(row: Row) -> Model:
         timeout_seconds=row["timeout_seconds"],
         cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
         metering=msgspec.json.decode(row["metering"] or "{}"),
-        upstream_digest=msgspec.json.encode([row["protocol"], row["url"], row["upstream_model"], row["metering"]]),
+        upstream_digest=msgspec.json.encode(
+            [row["protocol"], row["url"], row["upstream_model"], row["metering"]]
+        ),
     )
 
 

@@ -142,7 +142,9 @@ def _ensure_admin(home: Path) -> str:
 
 def _commands(port: int, workers: int) -> dict[str, list[str]]:
     python = [sys.executable, "-m"]
-    celery = [*python, "celery", "-A", "config"]
+    # It warns of running as root, which inside a container is the rule.
+    quiet = "ignore:You're running the worker with superuser privileges"
+    celery = [sys.executable, "-W", quiet, "-m", "celery", "--quiet", "-A", "config"]
     schedule = str(settings.HOME / "celerybeat-schedule")
     return {
         "web": [
