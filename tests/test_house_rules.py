@@ -12,9 +12,8 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("config", "tenants", "metering", "billing", "cacheproxy", "examples", "benchmarks")
 LONGEST_FUNCTION = 70
 LONGEST_FILE = 400
-MAY_HOLD_FLOATS = {
-    "metering/models.py"
-}  # the similarity of a semantic hit, which is neither tokens nor money
+MAY_HOLD_FLOATS = {"metering/models.py", "metering/usage_event.py"}  # the similarity of a semantic hit
+  # the similarity of a semantic hit, which is neither tokens nor money
 
 
 def sources(*folders: str) -> Iterator[Path]:

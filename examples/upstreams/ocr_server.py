@@ -64,7 +64,7 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         Raises:
             HTTPException: 400 where there is no image, or none that can be decoded.
         """
-        encoded = request.get("image") if isinstance(request, dict) else None
+        encoded = request.get("image")
         if not isinstance(encoded, str):
             raise HTTPException(400, "field 'image' must be a string: a PNG or JPEG in base64")
         return decode_image(encoded)
