@@ -13,7 +13,6 @@ FOLDERS = ("config", "tenants", "metering", "billing", "cacheproxy", "examples",
 LONGEST_FUNCTION = 70
 LONGEST_FILE = 400
 MAY_HOLD_FLOATS = {"metering/models.py", "metering/usage_event.py"}  # the similarity of a semantic hit
-  # the similarity of a semantic hit, which is neither tokens nor money
 
 
 def sources(*folders: str) -> Iterator[Path]:

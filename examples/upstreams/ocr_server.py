@@ -58,7 +58,7 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         )
         self.predict(np.full((480, 480, 3), 255, dtype=np.uint8))
 
-    def decode_request(self, request: Any) -> NDArray[np.uint8]:
+    def decode_request(self, request: dict[str, Any]) -> NDArray[np.uint8]:
         """Return the image of a request as RGB pixels.
 
         Raises:
