@@ -142,7 +142,7 @@ class TestCheck:
             ({"outcome": "hit"}, "outcome 'hit' is none of miss, exact"),
             ({"quality": "good"}, "quality 'good' is none of reported"),
             ({"source_event": None}, r"a hit \(exact\) names no source_event"),
-            ({"occurred_at": datetime(2026, 11, 21)}, "has no time zone"),
+            ({"occurred_at": NOON.replace(tzinfo=None)}, "has no time zone"),
         ],
     )
     def test_what_the_table_would_refuse_is_refused(self, fields: dict[str, Any], message: str) -> None:
@@ -219,4 +219,4 @@ class TestEventIds:
 
     def test_the_bound_needs_a_time_zone(self) -> None:
         with pytest.raises(ValueError, match="has no time zone"):
-            uuid7_bounds(datetime(2026, 12, 1))
+            uuid7_bounds(NOON.replace(tzinfo=None))

@@ -14,6 +14,7 @@ from metering.tokens import TokenPools
 from tests.cacheproxy.protocols.streams import ANSWERS, chat
 
 CHAT, EMBEDDINGS = "chat.completions", "embeddings"
+QUICK = settings(deadline=None, max_examples=50)
 BODY: dict[str, Any] = {"model": "qwen-small", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -104,7 +105,7 @@ class TestParse:
         with pytest.raises(InvalidRequest, match="input must be a non-empty string or list"):
             embeddings(given)
 
-    @settings(deadline=None)
+    @QUICK
     @given(
         st.binary(max_size=60)
         | st.recursive(st.none() | st.text(), st.lists).map(lambda x: json.dumps(x).encode())
@@ -136,7 +137,7 @@ def shuffled(value: Any) -> Any:
 
 
 class TestCanonical:
-    @settings(deadline=None)
+    @QUICK
     @given(parameters, st.sampled_from([None, 1, "\t"]), st.booleans())
     def test_order_and_space_and_escapes_mean_nothing(
         self, fields: dict[str, Any], indent: Any, ensure_ascii: bool
@@ -145,7 +146,7 @@ class TestCanonical:
         other = json.dumps(shuffled(fields), indent=indent, ensure_ascii=ensure_ascii).encode()
         assert DIALECT.canonical(DIALECT.parse(CHAT, other, None), ()) == canonical(fields)
 
-    @settings(deadline=None)
+    @QUICK
     @given(parameters, parameters)
     def test_two_requests_share_a_spelling_only_if_they_are_the_same(
         self, one: dict[str, Any], other: dict[str, Any]
@@ -153,7 +154,7 @@ class TestCanonical:
         same_json = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
         assert (canonical({**BODY, **one}) == canonical({**BODY, **other})) == same_json
 
-    @settings(deadline=None)
+    @QUICK
     @given(parameters, texts, values)
     def test_any_parameter_known_or_not_changes_it(
         self, fields: dict[str, Any], name: str, value: Any
@@ -161,7 +162,7 @@ class TestCanonical:
         assume(name not in {*OUT_OF_KEY, *BODY, *fields})
         assert canonical({**BODY, **fields, name: value}) != canonical({**BODY, **fields})
 
-    @settings(deadline=None)
+    @QUICK
     @given(parameters, st.sampled_from(sorted(OUT_OF_KEY - {"model", "stream", "stream_options"})), values)
     def test_what_decides_no_answer_does_not_change_it(
         self, fields: dict[str, Any], name: str, value: Any
@@ -177,7 +178,7 @@ class TestCanonical:
         one, two = {"top_k": 1}, {"top_k": 2}
         assert canonical({**BODY, **one}) != canonical({**BODY, **two})
 
-    @settings(deadline=None)
+    @QUICK
     @given(parameters, values)
     def test_volatile_fields_do_not_change_it(self, fields: dict[str, Any], value: Any) -> None:
         volatile = ("/messages/0/sent_at", "/trace")
@@ -241,7 +242,7 @@ class TestUpstreamCall:
         assert DIALECT.upstream_call(DIALECT.parse(CHAT, body, None), "qwen-small").body == body
 
     def test_of_a_repeated_field_only_the_understood_one_is_asked(self) -> None:
-        """Parsers that keep the first would answer another question than the one that was keyed and metered."""
+        """Parsers that keep the first would answer another question than the one keyed and metered."""
         body = b'{"model":"cheap","messages":["evil"],"messages":["good"],"model":"dear"}'
         request = DIALECT.parse(CHAT, body, None)
         assert DIALECT.upstream_call(request, request.model).body == b'{"model":"dear","messages":["good"]}'
@@ -389,7 +390,7 @@ class TestEstimate:
     def test_embeddings_count_each_input(self, given: Any, tokens: int) -> None:
         assert DIALECT.estimate(embeddings(given), {}) == UsageReport(TokenPools(input=tokens))
 
-    @settings(deadline=None)
+    @QUICK
     @given(values, values)
     def test_whatever_was_said_can_be_estimated(self, given: Any, answered: Any) -> None:
         answers = [

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def test_events_do_not_depend_on_where_the_bytes_were_cut(
     stream = b"".join(line + end for line, end in told) + rest
     splitter, events = EventSplitter(), []
     places = [0, *sorted(cuts), len(stream)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         events += splitter.feed(stream[start:end])
     assert events == [line + end for line, end in told]
     assert splitter.take() == rest
