@@ -1,9 +1,12 @@
 """The calls of the workload, made over HTTP as customers make them, and what came back."""
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
@@ -42,7 +45,7 @@ async def send(
         CallFailed: at the first answer that is not a 200.
         aiohttp.ClientError: the gateway cannot be reached.
     """
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session, asyncio.TaskGroup() as group:
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
 
         async def send_all(tenant: str, key: str) -> list[Answer]:
             answers = []
@@ -52,8 +55,8 @@ async def send(
                     on_answer()
             return answers
 
-        senders = [group.create_task(send_all(tenant, key)) for tenant, key in keys.items()]
-    return [answer for sender in senders for answer in sender.result()]
+        answers_of_tenants = await asyncio.gather(*itertools.starmap(send_all, keys.items()))
+    return list(itertools.chain.from_iterable(answers_of_tenants))
 
 
 async def _send_one(session: aiohttp.ClientSession, upload: Upload, url: str, key: str) -> Answer:
@@ -62,23 +65,21 @@ async def _send_one(session: aiohttp.ClientSession, upload: Upload, url: str, ke
     async with session.post(f"{url}/v1/predict/ocr", data=upload.body, headers=headers) as response:
         body = await response.read()
         latency_ms = (time.perf_counter() - started) * 1000
-        if response.status != 200:
-            call = f"{upload.tenant}, {upload.document.name}"
-            raise CallFailed(f"{call}: {response.status} {body[:500].decode(errors='replace')}")
-        answer = await response.json()
-        headers_ = response.headers
+    if response.status != HTTPStatus.OK:
+        call = f"{upload.tenant}, {upload.document.name}"
+        raise CallFailed(f"{call}: {response.status} {body[:500].decode(errors='replace')}")
     return Answer(
         upload=upload,
-        outcome=outcome(headers_["Cache-Status"]),
+        outcome=outcome(response.headers["Cache-Status"]),
         latency_ms=latency_ms,
-        list_cost=_amount(headers_["x-zerorate-list-cost"]),
-        cost=_amount(headers_["x-zerorate-cost"]),
-        text=answer["text"],
+        list_cost=_amount(response.headers["x-zerorate-list-cost"]),
+        cost=_amount(response.headers["x-zerorate-cost"]),
+        text=json.loads(body)["text"],
     )
 
 
 def outcome(cache_status: str) -> str:
-    """Return the outcome that a `Cache-Status` of the gateway tells: exact, semantic, coalesced, miss or bypass."""
+    """Return the outcome that a `Cache-Status` of the gateway tells (`exact`, `miss` and so on)."""
     parameters = dict(part.strip().partition("=")[::2] for part in cache_status.split(";")[1:])
     return parameters["detail"] if "hit" in parameters else parameters["fwd"]
 

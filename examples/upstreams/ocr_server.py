@@ -58,13 +58,13 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         )
         self.predict(np.full((480, 480, 3), 255, dtype=np.uint8))
 
-    def decode_request(self, request: Any) -> NDArray[np.uint8]:
+    def decode_request(self, request: dict[str, Any]) -> NDArray[np.uint8]:
         """Return the image of a request as RGB pixels.
 
         Raises:
             HTTPException: 400 where there is no image, or none that can be decoded.
         """
-        encoded = request.get("image") if isinstance(request, dict) else None
+        encoded = request.get("image")
         if not isinstance(encoded, str):
             raise HTTPException(400, "field 'image' must be a string: a PNG or JPEG in base64")
         return decode_image(encoded)
