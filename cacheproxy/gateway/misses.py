@@ -185,15 +185,16 @@ async def _pass_failure(ask: Ask, answer: UpstreamAnswer) -> None:
             model.api_key_env or "(none is configured)",
         )
         raise UpstreamNotConfigured
-    body = answer.body
-    if not _is_json_object(body):
-        message = f"The server of this model answered with status {answer.status} and no explanation."
-        body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
-        answer = answer._replace(
-            headers=[header for header in answer.headers if header[0] != b"content-type"]
-        )
-        answer.headers.append((b"content-type", b"application/json"))
-    await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), body)
+    if not _is_json_object(answer.body):
+        answer = _explained(ask, answer)
+    await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), answer.body)
+
+
+def _explained(ask: Ask, answer: UpstreamAnswer) -> UpstreamAnswer:
+    message = f"The server of this model answered with status {answer.status} and no explanation."
+    body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
+    kept = [header for header in answer.headers if header[0] != b"content-type"]
+    return UpstreamAnswer(answer.status, [*kept, (b"content-type", b"application/json")], body)
 
 
 def _outcome(ask: Ask) -> Literal["miss", "bypass"]:
