@@ -1,0 +1,78 @@
+"""The data plane as a server runs it, on its own: ``uvicorn config.gateway:application``. Loads no Django."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from cacheproxy.gateway.asgi import Gateway
+from cacheproxy.gateway.config import GatewaySettings
+from config import env
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+METERED = ("/v1/", "/v2/")
+
+
+def gateway_settings() -> GatewaySettings:
+    """Return the gateway's settings from the environment.
+
+    Raises:
+        MissingSetting: ``DATABASE_URL`` or a secret is missing.
+    """
+    database_url = env.text("DATABASE_URL")
+    if not database_url:
+        raise env.MissingSetting("DATABASE_URL is not set: set it, or start everything with `manage.py up`.")
+    return GatewaySettings(
+        database_url=database_url,
+        database_role=env.text("DATABASE_ROLE", env.DEFAULT_ROLE) or None,
+        redis_url=env.text("REDIS_URL") or None,
+        key_pepper=env.secret("KEY_PEPPER"),
+        max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
+        memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
+    )
+
+
+class Server:
+    """One process's application: the gateway, the probes, and a control plane for all else if there is one."""
+
+    def __init__(self, gateway: Gateway, control_plane: Asgi | None = None) -> None:
+        self.gateway = gateway
+        self.elsewhere: Asgi = control_plane or gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the process's lifespan."""
+        if scope["type"] == "http" and scope["path"].startswith(METERED):
+            await self.gateway(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["path"] == "/healthz":
+            await _answer(send, 200, b"ok\n")
+        elif scope["path"] == "/readyz":
+            await self._readyz(send)
+        else:
+            await self.elsewhere(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.gateway.startup()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.gateway.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _readyz(self, send: Send) -> None:
+        if self.gateway.ready():
+            await _answer(send, 200, b"ready\n")
+        else:
+            await _answer(send, 503, b"starting: the catalog is not loaded; is PostgreSQL up?\n")
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+application = Server(Gateway(gateway_settings()))
