@@ -1,0 +1,24 @@
+"""The rows of billing, a file per noun."""
+
+from billing.models.catalog import HitDiscount, Plan, Price, PricedPool
+from billing.models.credits import CreditNote, CreditNoteLine
+from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine, Payment
+from billing.models.stripe import StripeCustomer, StripeInvoice, StripeWebhook
+from billing.models.subscriptions import Subscription
+
+__all__ = [
+    "CreditNote",
+    "CreditNoteLine",
+    "HitDiscount",
+    "Invoice",
+    "InvoiceCounter",
+    "InvoiceLine",
+    "Payment",
+    "Plan",
+    "Price",
+    "PricedPool",
+    "StripeCustomer",
+    "StripeInvoice",
+    "StripeWebhook",
+    "Subscription",
+]

@@ -1,0 +1,130 @@
+"""Tenants, the people who act for them, and their API keys."""
+
+import secrets
+from datetime import datetime
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+CACHE_SECRET_BYTES = 32
+
+
+def new_cache_secret() -> bytes:
+    """Make the secret that keys a tenant's answers in the cache."""
+    return secrets.token_bytes(CACHE_SECRET_BYTES)
+
+
+class User(AbstractUser):
+    """A person who signs in: an operator (staff), or a member of tenants."""
+
+
+class Tenant(models.Model):
+    """A customer of the provider: who is metered, cached for and invoiced."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=200)
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.ACTIVE)
+    cache_secret = models.BinaryField(default=new_cache_secret, editable=False)
+    billing_email = models.EmailField(blank=True)
+    billing_address = models.TextField(blank=True, help_text="As it stands on the invoice, line by line.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=["active", "suspended"]), name="tenant_status_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Member(models.Model):
+    """A user's role in a tenant."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        ADMIN = "admin"
+        FINANCE = "finance"
+        VIEWER = "viewer"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=7, choices=Role.choices, default=Role.VIEWER)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="member_once_per_tenant"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=["owner", "admin", "finance", "viewer"]), name="member_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Scope(models.TextChoices):
+    """What an API key may do."""
+
+    INFERENCE = "inference", "call models"
+    USAGE_READ = "usage:read", "read usage"
+    INVOICES_READ = "invoices:read", "read invoices"
+
+
+def all_scopes() -> list[str]:
+    """Return every scope: what a new key may do unless told otherwise."""
+    return list(Scope.values)
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Filters on API keys."""
+
+    def usable(self, now: datetime) -> "ApiKeyQuerySet":
+        """Keep the keys that are neither revoked nor expired at *now*."""
+        return self.filter(
+            models.Q(revoked_at=None) | models.Q(revoked_at__gt=now),
+            models.Q(expires_at=None) | models.Q(expires_at__gt=now),
+        )
+
+
+class ApiKey(models.Model):
+    """A key that a tenant's programs call with. Only its digest is stored."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    public_id = models.CharField(max_length=12, unique=True, editable=False)
+    digest = models.BinaryField(unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=13, choices=Scope.choices), default=all_scopes)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    rotated_from = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="rotated_to"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+        ordering = ["tenant", "name", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(scopes__contained_by=["inference", "usage:read", "invoices:read"])
+                & models.Q(scopes__len__gt=0),
+                name="api_key_scopes_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (zr_live_{self.public_id}…)"

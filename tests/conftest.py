@@ -1,0 +1,45 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import Iterator
+
+import psycopg
+import psycopg.conninfo
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+CLEANED = """
+TRUNCATE metering_usageevent;
+INSERT INTO metering_rollupprogress (id, watermark, system_identifier)
+SELECT 1, 0, system_identifier FROM pg_control_system() ON CONFLICT DO NOTHING;
+"""
+
+
+@pytest.fixture
+def database_url(django_db_setup: None) -> str:
+    """Return the URL of the test database, for processes and connections of their own."""
+    known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    parts = {
+        name: connection.settings_dict[key] for key, name in known.items() if connection.settings_dict[key]
+    }
+    return psycopg.conninfo.make_conninfo("", **parts)
+
+
+@pytest.fixture
+def live_db(transactional_db: None, database_url: str) -> Iterator[str]:
+    """Give a database whose rows other connections see, emptied afterwards; its URL."""
+    yield database_url
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(CLEANED)
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """Give the URL of an empty Redis database, emptied afterwards."""
+    url: str = settings.REDIS_URL
+    client = redis.Redis.from_url(url)
+    client.flushdb()
+    yield url
+    client.flushdb()
+    client.close()
