@@ -1,0 +1,15 @@
+"""What hypothesis draws for prices, percentages and quantities."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from billing.rating.unit import UnitPrice
+
+AMOUNTS = st.integers(0, 10**24 - 1).map(lambda digits: Decimal(digits).scaleb(-12))
+PERS = st.builds(lambda twos, fives: 2**twos * 5**fives, st.integers(0, 12), st.integers(0, 12))
+UNIT_PRICES = st.builds(UnitPrice, AMOUNTS, PERS)
+PERCENTS = st.integers(0, 1_000_000).map(lambda digits: Decimal(digits).scaleb(-4))
+QUANTITIES = st.integers(0, 2**63 - 1)
+INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
