@@ -68,11 +68,12 @@ class Account:
         return self.invoices[identifier]
 
     def list_invoices(self, params: Json) -> Json:
+        since = params.get("created", {}).get("gte", 0)
+        wanted = {name: params[name] for name in ("customer", "status") if name in params}
         found = [
             one
             for one in self.invoices.values()
-            if params.get("customer") in {None, one["customer"]}
-            and params.get("status") in {None, one["status"]}
+            if one["created"] >= since and wanted.items() <= {name: one[name] for name in wanted}.items()
         ]
         return _page(found[::-1], "/v1/invoices", params)
 
@@ -104,6 +105,7 @@ class Account:
             {"due_date": now + invoice.pop("_days_until_due") * 86400} if "_days_until_due" in invoice else {}
         )
         invoice["auto_advance"] = params.get("auto_advance", invoice["auto_advance"])
+        invoice["hosted_invoice_url"] = f"https://invoice.stripe.example/{identifier}"
         invoice["status_transitions"]["finalized_at"] = now
         self.customers[invoice["customer"]]["balance"] = min(
             0, invoice["total"] + invoice["starting_balance"]
@@ -267,6 +269,7 @@ def _draft(identifier: str, customer: Json, params: Json) -> Json:
         "discounts": [],
         "due_date": None,
         "footer": params.get("footer"),
+        "hosted_invoice_url": None,
         "issuer": {"type": "self"},
         "livemode": False,
         "metadata": params.get("metadata", {}),

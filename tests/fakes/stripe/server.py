@@ -112,7 +112,6 @@ class FakeStripe:
             except RefusedError as refusal:
                 return Answer(refusal.status, refusal.body)
             self.requests.append(request)
-            self._run(self.before, request)
             fingerprint = (request.route, request.identifier, json.dumps(request.params, sort_keys=True))
             answer = self.keys.answer(request.key, fingerprint, lambda: self._work(request))
             self._run(self.after, request)
@@ -133,6 +132,7 @@ class FakeStripe:
 
     def _work(self, request: Request) -> Json:
         params = read_params(SHAPES[request.route], request.params)
+        self._run(self.before, request)
         return published(WORK[request.route](self.account, request.identifier, params))
 
 

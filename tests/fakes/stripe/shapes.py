@@ -58,7 +58,7 @@ SHAPES: Final[dict[str, dict[str, Any]]] = {
         "number": TEXT,
         "pending_invoice_items_behavior": ("exclude", "include"),
     },
-    "GET /v1/invoices": {"customer": TEXT, "status": STATUSES, **PAGE},
+    "GET /v1/invoices": {"customer": TEXT, "status": STATUSES, "created": {"gte": INTEGER}, **PAGE},
     "GET /v1/invoices/{id}": {},
     "GET /v1/invoices/{id}/lines": PAGE,
     "POST /v1/invoices/{id}/add_lines": {"lines": Required([LINE]), "invoice_metadata": METADATA},
