@@ -1,6 +1,8 @@
 """What can go wrong with billing.
 
 BillingError
+├── PriceInForce         409  price_in_force
+├── CurrencyMismatch     409  currency_mismatch
 └── StripeError                  502  stripe_error
     ├── StripeNotConfigured      503  stripe_not_configured
     ├── StripeUnavailable        503  stripe_unavailable
@@ -20,6 +22,20 @@ class BillingError(Exception):
 
     code = "billing_error"
     status = 400
+
+
+class PriceInForce(BillingError):
+    """A change to the price book would rewrite what usage was rated with."""
+
+    code = "price_in_force"
+    status = 409
+
+
+class CurrencyMismatch(BillingError):
+    """A tenant is billed in one currency for good."""
+
+    code = "currency_mismatch"
+    status = 409
 
 
 class StripeError(BillingError):
