@@ -33,7 +33,7 @@ def fake_stripe(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def tenant(transactional_db: None) -> Tenant:
+def tenant(db: None) -> Tenant:
     """Give a tenant with an address for invoices."""
     return Tenant.objects.create(slug="acme", name="Acme Ltd", billing_email="billing@acme.example")
 

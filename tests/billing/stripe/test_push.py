@@ -1,6 +1,8 @@
 """Pushing invoices to Stripe, over HTTP against the fake."""
 
 import logging
+import random
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -99,6 +101,29 @@ def test_a_crash_at_any_step_and_a_second_run_leave_one_invoice(
     remote = only(fake_stripe.account.invoices)
     assert (row.state, row.stripe_id, row.problem) == ("pushed", remote["id"], "")
     assert (remote["status"], remote["total"]) == ("open", invoice.net_minor)
+    assert len(fake_stripe.account.lines[remote["id"]]) == 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_run_of_bad_luck_ends_in_one_invoice(
+    fake_stripe: FakeStripe, make_invoice: MakeInvoice, seed: int
+) -> None:
+    chance, invoice = random.Random(seed), make_invoice()
+    for _ in range(8):
+        for step in (CUSTOMER, CREATE, LINES, FINALISE):
+            hooks = chance.choice([fake_stripe.before, fake_stripe.after])[step]
+            hooks.extend([lose_connection] * chance.choice([0, 1, ATTEMPTS]))
+        if chance.random() < 0.3:
+            fake_stripe.keys.forget()
+        with suppress(StripeUnavailable):
+            push_invoice(invoice=invoice, now=NOW)
+    fake_stripe.before.clear()
+    fake_stripe.after.clear()
+
+    row = push_invoice(invoice=invoice, now=NOW)
+
+    remote = only(fake_stripe.account.invoices)
+    assert (row.state, remote["status"], remote["total"]) == ("pushed", "open", invoice.net_minor)
     assert len(fake_stripe.account.lines[remote["id"]]) == 2
 
 

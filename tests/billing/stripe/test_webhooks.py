@@ -36,7 +36,7 @@ def row(fake_stripe: FakeStripe, make_invoice: MakeInvoice) -> StripeInvoice:
 
 
 @pytest.fixture
-def post(fake_stripe: FakeStripe, transactional_db: None) -> Post:
+def post(fake_stripe: FakeStripe, db: None) -> Post:
     """Give a way to post a body, well signed unless a signature is given."""
 
     def post(body: bytes, signature: str | None = None) -> Any:
@@ -128,7 +128,7 @@ def test_without_a_secret_nothing_is_taken(post: Post, settings: Settings) -> No
     assert (answer.status_code, answer.json()["code"]) == (503, "stripe_not_configured")
 
 
-def test_only_post_is_answered(transactional_db: None) -> None:
+def test_only_post_is_answered() -> None:
     assert Client().get(HOOK).status_code == 405
 
 
@@ -252,7 +252,7 @@ def test_a_bug_met_on_one_event_does_not_hold_up_the_next(post: Post) -> None:
     assert "ValidationError" in broken.problem
 
 
-def test_what_another_worker_holds_is_skipped(post: Post) -> None:
+def test_what_another_worker_holds_is_skipped(transactional_db: None, post: Post) -> None:
     for serial in range(2):
         post(json.dumps(EVENT | {"id": f"evt_{serial}"}).encode())
     worked: list[int] = []
