@@ -24,6 +24,9 @@ from billing.errors import (
 )
 from billing.money import minor_unit
 
+# It would write an id into the home directory and send it, with facts about this machine, on every call.
+stripe.enable_telemetry = False
+
 TIMEOUT_SECONDS = (5, 30)  # to connect, to be answered
 NETWORK_RETRIES = 2
 LINES_MAX = 250
