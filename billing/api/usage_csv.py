@@ -20,9 +20,7 @@ class UsageCsvView(TenantView):
         operation_id="usage_csv",
         summary="Usage events as CSV",
         parameters=[PeriodQuery],
-        responses={
-            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "A row per usage event.")
-        },
+        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "A row per usage event.")},
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Stream one row per usage event of the period, in the order in which they occurred.

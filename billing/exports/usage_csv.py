@@ -12,6 +12,7 @@ on. Quarantined pools (no trustworthy count, or no price) are named and cost not
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 from django.db import connection
@@ -51,16 +52,20 @@ def _in_chunks(rows: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _rows(tenant: Tenant, pieces: list[Piece]) -> Iterator[bytes]:
-    for piece in pieces:
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(_statement(tenant, piece, piece is pieces[0])) as copy,
-        ):
-            for row in copy:
-                yield bytes(row)
+    """Yield the header and the rows, copying a day at a time, so that PostgreSQL never sorts more than that."""
+    days = [piece._replace(period=day) for piece in pieces for day in _days(piece.period)]
+    with connection.cursor() as cursor:
+        for number, day in enumerate(days):
+            with cursor.copy(_statement(tenant, day, with_header=number == 0)) as copy:
+                yield from copy
 
 
-def _statement(tenant: Tenant, piece: Piece, with_header: bool) -> sql.Composed:
+def _days(period: Period) -> list[Period]:
+    first = period.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    return period.split(first + timedelta(days=number) for number in range(1, (period.end - first).days + 1))
+
+
+def _statement(tenant: Tenant, piece: Piece, *, with_header: bool) -> sql.Composed:
     return _COPY.format(
         **_COLUMNS,
         card=sql.Literal(_card(piece.rates)),
@@ -89,7 +94,7 @@ def _card(rates: list[Rates]) -> str:
     return msgspec.json.encode(rows).decode()
 
 
-def _each_pool(template: str, separator: str) -> sql.Composed:
+def _each_pool(template: str, separator: str = ", ") -> sql.Composed:
     """Repeat a piece of SQL for every pool, in order."""
     parts = [
         sql.SQL(template).format(
@@ -103,30 +108,31 @@ def _each_pool(template: str, separator: str) -> sql.Composed:
     return sql.SQL(separator).join(parts)
 
 
-def _harmless(column: str) -> sql.Composed:
+def _harmless(*column: str) -> sql.Composed:
     """Defuse a text that somebody typed: one line, and no formula to the spreadsheet that opens it."""
     return sql.SQL(
-        r"(SELECT CASE WHEN line ~ '^\s*[=+@-]' THEN '''' || line ELSE line END"
-        r" FROM regexp_replace({column}, '[[:cntrl:]]+', ' ', 'g') AS line)"
-    ).format(column=sql.Identifier(*column.split(".")))
+        r"CASE WHEN {column} ~ '^\s*[=+@-]|[[:cntrl:]]'"
+        r" THEN '''' || regexp_replace({column}, '[[:cntrl:]]+', ' ', 'g') ELSE {column} END"
+    ).format(column=sql.Identifier(*column))
 
 
-# The rate card is looked up for each event, and not joined, so that the order of the index on (tenant,
-# occurred_at) survives and nothing is sorted. PostgreSQL remembers the look-ups by model and outcome.
+# OFFSET 0 keeps PostgreSQL from writing the amounts out wherever they are named, and computing each many times.
 _COPY = sql.SQL("""
 COPY (
-    WITH card AS MATERIALIZED (
+    WITH rate AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset({card}::jsonb) AS card (model text, outcome text, {rate_columns})
+    ), api_key AS MATERIALIZED (
+        SELECT id, public_id, {key_name} AS name FROM tenants_apikey WHERE tenant_id = {tenant}
     )
     SELECT
         event.event_id, event.request_id,
         to_char(event.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS occurred_at,
-        api_key.public_id AS api_key, {key_name} AS api_key_name,
+        api_key.public_id AS api_key, api_key.name AS api_key_name,
         {model} AS model, {version} AS model_version, event.outcome,
         {counts}, event.output_reasoning,
         event.quality, event.source_event, event.latency_us, event.status,
-        ({kinds}::text[])[billed.place] AS billed_as,
-        nullif(({numbers}::text[])[billed.place], '') AS invoice,
+        ({kinds}::text[])[amount.place] AS billed_as,
+        nullif(({numbers}::text[])[amount.place], '') AS invoice,
         nullif(concat_ws(' ', {quarantined}), '') AS quarantined_pools,
         nullif({currency}, '') AS currency,
         trim_scale({list_sum}) AS list,
@@ -134,27 +140,26 @@ COPY (
         trim_scale({list_sum} - ({charged_sum})) AS saved,
         {amounts}
     FROM metering_usageevent AS event
-    LEFT JOIN tenants_apikey AS api_key ON api_key.id = event.api_key_id
-    LEFT JOIN LATERAL (
-        SELECT * FROM card WHERE card.model = event.model AND card.outcome = event.outcome LIMIT 1
-    ) AS rate ON event.quality <> 'suspect'
+    LEFT JOIN api_key ON api_key.id = event.api_key_id
+    LEFT JOIN rate ON rate.model = event.model AND rate.outcome = event.outcome AND event.quality <> 'suspect'
     CROSS JOIN LATERAL (
-        SELECT width_bucket(event.xact_id, {watermarks}::bigint[]) + 1 AS place
-    ) AS billed
+        SELECT width_bucket(event.xact_id, {watermarks}::bigint[]) + 1 AS place, {products} OFFSET 0
+    ) AS amount
     WHERE event.tenant_id = {tenant} AND event.occurred_at >= {start} AND event.occurred_at < {end}
     ORDER BY event.occurred_at, event.event_id
 ) TO STDOUT (FORMAT csv, HEADER {header})
 """)
-_LIST = "coalesce(event.{pool} * rate.{list}, 0)"
-_CHARGED = "coalesce(event.{pool} * rate.{charged}, 0)"
 _COLUMNS = {
-    "rate_columns": _each_pool("{list} numeric, {charged} numeric", ", "),
-    "key_name": _harmless("api_key.name"),
-    "model": _harmless("event.model"),
-    "version": _harmless("event.model_version"),
-    "counts": _each_pool("event.{pool}", ", "),
-    "quarantined": _each_pool("CASE WHEN event.{pool} > 0 AND rate.{list} IS NULL THEN {name} END", ", "),
-    "list_sum": _each_pool(_LIST, " + "),
-    "charged_sum": _each_pool(_CHARGED, " + "),
-    "amounts": _each_pool(f"trim_scale({_LIST}) AS {{list}}, trim_scale({_CHARGED}) AS {{charged}}", ", "),
+    "rate_columns": _each_pool("{list} numeric, {charged} numeric"),
+    "key_name": _harmless("name"),
+    "model": _harmless("event", "model"),
+    "version": _harmless("event", "model_version"),
+    "counts": _each_pool("event.{pool}"),
+    "products": _each_pool(
+        "coalesce(event.{pool} * rate.{list}, 0) AS {list}, coalesce(event.{pool} * rate.{charged}, 0) AS {charged}"
+    ),
+    "quarantined": _each_pool("CASE WHEN event.{pool} > 0 AND rate.{list} IS NULL THEN {name} END"),
+    "list_sum": _each_pool("amount.{list}", " + "),
+    "charged_sum": _each_pool("amount.{charged}", " + "),
+    "amounts": _each_pool("trim_scale(amount.{list}) AS {list}, trim_scale(amount.{charged}) AS {charged}"),
 }

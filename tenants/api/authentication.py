@@ -53,6 +53,10 @@ class ApiKeySchemes(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
     match_subclasses = True
     name = ["bearer", "x-api-key"]
 
+    def get_security_requirement(self, _auto_schema: Any) -> list[dict[str, list[Any]]]:
+        """Return that either header will do."""
+        return [{name: []} for name in self.name]
+
     def get_security_definition(self, _auto_schema: Any) -> list[dict[str, str]]:
         """Return the two schemes, in the order of their names."""
         return [
