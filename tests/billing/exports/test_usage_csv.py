@@ -42,17 +42,17 @@ def total(rows: Iterable[dict[str, str]], column: str) -> Decimal:
 @pytest.fixture
 def tenant() -> Tenant:
     """Acme pays 0.50 in and 1.50 out per million; similar answers cost a fifth."""
-    plan = PlanFactory()
-    PriceFactory(plan=plan, pool="input", amount=Decimal("0.50"))
-    PriceFactory(plan=plan, pool="output", amount=Decimal("1.50"))
-    HitDiscountFactory(plan=plan, outcome="semantic", percent=Decimal(80))
-    tenant: Tenant = TenantFactory(slug="acme")
-    SubscriptionFactory(tenant=tenant, plan=plan)
+    plan = PlanFactory.create()
+    PriceFactory.create(plan=plan, pool="input", amount=Decimal("0.50"))
+    PriceFactory.create(plan=plan, pool="output", amount=Decimal("1.50"))
+    HitDiscountFactory.create(plan=plan, outcome="semantic", percent=Decimal(80))
+    tenant: Tenant = TenantFactory.create(slug="acme")
+    SubscriptionFactory.create(tenant=tenant, plan=plan)
     return tenant
 
 
 def test_a_row_says_what_was_served_and_what_it_cost(tenant: Tenant) -> None:
-    key = ApiKeyFactory(tenant=tenant, name="production")
+    key = ApiKeyFactory.create(tenant=tenant, name="production")
     event = use(
         tenant.pk,
         api_key_id=key.pk,
@@ -136,32 +136,32 @@ def test_nothing_used_is_a_header_alone(tenant: Tenant) -> None:
 
 
 def test_others_usage_is_not_in_it(tenant: Tenant) -> None:
-    stranger = TenantFactory()
+    stranger = TenantFactory.create()
     use(stranger.pk)
     mine = use(tenant.pk)
     assert [row["event_id"] for row in rows_of(tenant)] == [str(mine.event_id)]
 
 
 def test_a_price_cut_at_quarter_past_counts_from_quarter_past(tenant: Tenant) -> None:
-    later = TenantFactory()
-    plan = PlanFactory()
-    PriceFactory(plan=plan, amount=Decimal("0.50"))
-    PriceFactory(plan=plan, amount=Decimal("0.05"), effective_from=NOON + timedelta(minutes=15))
-    SubscriptionFactory(tenant=later, plan=plan)
+    later = TenantFactory.create()
+    plan = PlanFactory.create()
+    PriceFactory.create(plan=plan, amount=Decimal("0.50"))
+    PriceFactory.create(plan=plan, amount=Decimal("0.05"), effective_from=NOON + timedelta(minutes=15))
+    SubscriptionFactory.create(tenant=later, plan=plan)
     for instant in (NOON + timedelta(minutes=15) - timedelta(microseconds=1), NOON + timedelta(minutes=15)):
         use(later.pk, occurred_at=instant, input=1_000_000, output=0)
     assert [row["list"] for row in rows_of(later)] == ["0.5", "0.05"]
 
 
 def test_a_change_of_plan_changes_currency_and_price(tenant: Tenant) -> None:
-    mover = TenantFactory()
+    mover = TenantFactory.create()
     for currency, amount, starts_at, ends_at in (
         ("USD", "1", NOVEMBER.start, NOON),
         ("EUR", "2", NOON, NOON + timedelta(days=1)),
     ):
-        plan = PlanFactory(currency=currency)
-        PriceFactory(plan=plan, amount=Decimal(amount))
-        SubscriptionFactory(tenant=mover, plan=plan, starts_at=starts_at, ends_at=ends_at)
+        plan = PlanFactory.create(currency=currency)
+        PriceFactory.create(plan=plan, amount=Decimal(amount))
+        SubscriptionFactory.create(tenant=mover, plan=plan, starts_at=starts_at, ends_at=ends_at)
     for days in (-1, 0, 1):
         use(mover.pk, occurred_at=NOON + timedelta(days=days), input=1_000_000, output=0)
     rows = rows_of(mover)
@@ -212,7 +212,7 @@ def test_a_model_without_a_price_is_quarantined(tenant: Tenant) -> None:
     ],
 )
 def test_what_people_typed_is_no_formula(tenant: Tenant, typed: str, written: str) -> None:
-    key: ApiKey = ApiKeyFactory(tenant=tenant, name=typed)
+    key: ApiKey = ApiKeyFactory.create(tenant=tenant, name=typed)
     use(tenant.pk, api_key_id=key.pk, model=typed, model_version=typed)
     (row,) = rows_of(tenant)
     assert [row[column] for column in ("api_key_name", "model", "model_version")] == [written] * 3
@@ -283,7 +283,7 @@ class TestWhichInvoice:
         assert self.billed(tenant) == ("usage", "")
 
     def test_a_strangers_invoice_is_none(self, tenant: Tenant) -> None:
-        finalised(TenantFactory(), "ZR-1", NOVEMBER, next_transaction() + 1)
+        finalised(TenantFactory.create(), "ZR-1", NOVEMBER, next_transaction() + 1)
         assert self.billed(tenant) == ("usage", "")
 
 
@@ -339,11 +339,11 @@ def test_the_database_multiplies_what_rating_would_charge(
 ) -> None:
     """For random prices, discounts and events each amount is billing.rating's, to the last digit."""
     with transaction.atomic():
-        tenant: Tenant = TenantFactory()
-        plan: Plan = PlanFactory()
+        tenant: Tenant = TenantFactory.create()
+        plan: Plan = PlanFactory.create()
         Price.objects.bulk_create(Price(plan=plan, **price) for price in prices)
         HitDiscount.objects.bulk_create(HitDiscount(plan=plan, **row) for row in discounts)
-        SubscriptionFactory(tenant=tenant, plan=plan)
+        SubscriptionFactory.create(tenant=tenant, plan=plan)
         book = PriceBook.from_rows(currency="USD", prices=prices, hit_discounts=discounts)
         recorded = {str(use(tenant.pk, **event).event_id): event for event in events}
         rows = rows_of(tenant)

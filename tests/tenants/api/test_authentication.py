@@ -16,7 +16,7 @@ URL = "/api/v1/usage.csv"
 
 @pytest.fixture
 def tenant() -> Tenant:
-    return TenantFactory()
+    return TenantFactory.create()
 
 
 def problem_of(client: Client, status: int, **headers: str) -> dict[str, object]:
