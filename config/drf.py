@@ -18,6 +18,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "InvoiceStatus": "billing.models.Invoice.Status",
+        "InvoiceLineKind": "billing.models.InvoiceLine.Kind",
+        "Pool": "billing.models.PricedPool",
+        "Outcome": "metering.models.Outcome",
+        "Quality": "metering.models.Quality",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.problem.document_problems",

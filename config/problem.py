@@ -12,10 +12,12 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from billing.errors import BillingError
+from metering.errors import MeteringError
 from tenants.errors import TenantError
 
 CONTENT_TYPE = "application/problem+json"
-DOMAIN_ERRORS = (TenantError,)
+DOMAIN_ERRORS = (TenantError, MeteringError, BillingError)
 API = "/api/"
 _CODES = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
 

@@ -1,24 +1,26 @@
 """``GET /api/v1/usage.csv``."""
 
 from django.http import StreamingHttpResponse
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
 from billing.api.period import PeriodQuery
 from billing.exports.usage_csv import usage_csv
-from tenants.api.authentication import UsageReader
 from tenants.api.views import TenantView
+from tenants.models import Scope
 
 
 class UsageCsvView(TenantView):
     """Every usage event of a period, with what it cost."""
 
-    authentication_classes = [UsageReader]
+    scope = Scope.USAGE_READ
 
     @extend_schema(
         operation_id="usage_csv",
         summary="Usage events as CSV",
+        tags=["usage"],
         parameters=[PeriodQuery],
         responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "A row per usage event.")},
     )
@@ -35,7 +37,7 @@ class UsageCsvView(TenantView):
         period = PeriodQuery.read(request)["period"]
         name = f"usage-{self.tenant.slug}-{period.start:%Y%m%dT%H%M%SZ}-{period.end:%Y%m%dT%H%M%SZ}.csv"
         return StreamingHttpResponse(
-            usage_csv(tenant=self.tenant, period=period),
+            usage_csv(tenant=self.tenant, period=period, now=timezone.now()),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

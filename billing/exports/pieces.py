@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Q
-
 from billing.exports.rate_card import Rates, rate_card
-from billing.models import HitDiscount, Invoice, Plan, Price, Subscription
-from billing.rating.price_book import PriceBook
+from billing.models import Invoice
+from billing.rating.invoice_lines import LATE_USAGE, USAGE, Contract, change_instants
+from billing.selectors.composition import current_ledger
+from billing.selectors.contracts import contracts_within
 from metering.periods import Period
 from tenants.models import Tenant
-
-USAGE, LATE_USAGE = "usage", "late_usage"
 
 
 class Billed(NamedTuple):
@@ -37,61 +35,36 @@ class Piece(NamedTuple):
     billed: Billed
 
 
-def pieces_of(*, tenant: Tenant, period: Period) -> list[Piece]:
+def pieces_of(*, tenant: Tenant, period: Period, now: datetime) -> list[Piece]:
     """Return the period, in order, cut wherever a price, a discount, a plan or an invoice begins or ends."""
-    subscriptions = _subscriptions(tenant, period)
-    books = {subscription.plan_id: _price_book(subscription.plan) for subscription in subscriptions}
-    invoices = _invoices(tenant, period)
-    cuts = [instant for invoice in invoices for instant in (invoice.period_start, invoice.period_end)]
-    for subscription in subscriptions:
-        cuts += [subscription.starts_at, subscription.ends_at or period.end]
-        cuts += books[subscription.plan_id].change_instants(period)
-    pieces = []
-    for part in period.split(cuts):
-        book = next((books[held.plan_id] for held in subscriptions if _holds(held, part.start)), None)
-        rates = list(rate_card(book=book, instant=part.start)) if book else []
-        billed = _billed(part.start, invoices)
-        pieces.append(Piece(part, book.currency if book else "", rates, billed))
-    return pieces
+    contracts = contracts_within(tenant_id=tenant.pk, period=period, priced_at=now)
+    invoices = current_ledger(tenant_id=tenant.pk).standing
+    bounds = {instant for invoice in invoices for instant in (invoice.period_start, invoice.period_end)}
+    return [
+        _piece(part, contracts, _billed(part.start, invoices))
+        for part in period.split(change_instants(contracts) | bounds)
+    ]
 
 
-def _subscriptions(tenant: Tenant, period: Period) -> list[Subscription]:
-    ends_later = Q(ends_at=None) | Q(ends_at__gt=period.start)
-    found = Subscription.objects.filter(ends_later, tenant=tenant, starts_at__lt=period.end)
-    return list(found.select_related("plan"))
-
-
-def _holds(subscription: Subscription, instant: datetime) -> bool:
-    return subscription.starts_at <= instant and (
-        subscription.ends_at is None or instant < subscription.ends_at
-    )
-
-
-def _price_book(plan: Plan) -> PriceBook:
-    return PriceBook.from_rows(
-        currency=plan.currency,
-        prices=Price.objects.filter(plan=plan).values(),
-        hit_discounts=HitDiscount.objects.filter(plan=plan).values(),
-    )
-
-
-def _invoices(tenant: Tenant, period: Period) -> list[Invoice]:
-    """Return, in the order of their periods, the final invoices that the period's usage can stand on."""
-    final = Invoice.objects.exclude(status__in=[Invoice.Status.DRAFT, Invoice.Status.VOID])
-    return list(final.filter(tenant=tenant, period_end__gt=period.start).order_by("period_start"))
+def _piece(period: Period, contracts: Sequence[Contract], billed: Billed) -> Piece:
+    contract = next((known for known in contracts if known.span.contains(period.start)), None)
+    if contract is None:
+        return Piece(period, "", [], billed)
+    return Piece(period, contract.book.currency, list(rate_card(contract.book, period.start)), billed)
 
 
 def _billed(instant: datetime, invoices: Sequence[Invoice]) -> Billed:
-    """Tell what usage of an instant stands on: its period's invoice, or what came late, on a later one."""
-    candidates = [invoice for invoice in invoices if invoice.period_end > instant]
-    if not candidates or candidates[0].period_start > instant:
+    """Tell what usage of an instant stands on: its own period's invoice or, if it came late, a later one."""
+    own = next((known for known in invoices if known.period_start <= instant < known.period_end), None)
+    if own is None:
         return Billed([], [""], [USAGE])
-    billed = Billed([], [], [])
-    for invoice in candidates:
-        if not billed.watermarks or invoice.usage_watermark > billed.watermarks[-1]:
+    billed = Billed([own.usage_watermark], [own.number or ""], [USAGE])
+    later = [known for known in invoices if known.period_start >= own.period_end]
+    for invoice in sorted(later, key=lambda known: (known.finalised_at, known.pk)):
+        if invoice.usage_watermark > billed.watermarks[-1]:
             billed.watermarks.append(invoice.usage_watermark)
             billed.numbers.append(invoice.number or "")
-            billed.kinds.append(LATE_USAGE if billed.kinds else USAGE)
+            billed.kinds.append(LATE_USAGE)
     billed.numbers.append("")
     billed.kinds.append(LATE_USAGE)
     return billed

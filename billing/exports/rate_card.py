@@ -21,7 +21,7 @@ class Rates(NamedTuple):
     by_pool: dict[str, RatedUsage]
 
 
-def rate_card(*, book: PriceBook, instant: datetime) -> Iterator[Rates]:
+def rate_card(book: PriceBook, instant: datetime) -> Iterator[Rates]:
     """Yield the rates in force at *instant* of each model under each outcome."""
     for model in book.models:
         for outcome in OUTCOMES:

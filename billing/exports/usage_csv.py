@@ -12,7 +12,7 @@ on. Quarantined pools (no trustworthy count, or no price) are named and cost not
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from django.db import connection
@@ -28,7 +28,7 @@ from tenants.models import Tenant
 CHUNK_BYTES = 64 * 1024
 
 
-def usage_csv(*, tenant: Tenant, period: Period) -> Iterator[bytes]:
+def usage_csv(*, tenant: Tenant, period: Period, now: datetime) -> Iterator[bytes]:
     """Return the CSV of the tenant's usage that occurred in the period, in chunks of some 64 KiB.
 
     Prices are read at once, events while the chunks are consumed. That must happen in the calling thread,
@@ -38,7 +38,7 @@ def usage_csv(*, tenant: Tenant, period: Period) -> Iterator[bytes]:
     Raises:
         psycopg.Error: while chunks are consumed, when the database fails: what came before is then not all.
     """
-    return _in_chunks(_rows(tenant, pieces_of(tenant=tenant, period=period)))
+    return _in_chunks(_rows(tenant, pieces_of(tenant=tenant, period=period, now=now)))
 
 
 def _in_chunks(rows: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """API keys for Django REST framework: who calls, and whether the key's scope allows it."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -8,18 +8,16 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from tenants.errors import KeyRefused
-from tenants.models import ApiKey, Scope
+from tenants.models import ApiKey
 from tenants.selectors import authenticate_key
 from tenants.services import note_key_use
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Takes ``Authorization: Bearer zr_live_…`` or ``x-api-key``; a subclass names the scope it asks for.
+    """Takes ``Authorization: Bearer zr_live_…`` or ``x-api-key`` and asks for the scope that the view names.
 
     ``request.auth`` becomes the key; there is no user behind one.
     """
-
-    scope: ClassVar[Scope]
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey]:
         """Return the key of the request and note its use.
@@ -29,28 +27,16 @@ class ApiKeyAuthentication(BaseAuthentication):
             ScopeMissing: the key may not do this.
         """
         now = timezone.now()
-        api_key = authenticate_key(text=_key_of(request), scope=self.scope, now=now)
+        scope = request.parser_context["view"].scope
+        api_key = authenticate_key(text=_key_of(request), scope=scope, now=now)
         note_key_use(api_key=api_key, now=now)
         return None, api_key
-
-
-class UsageReader(ApiKeyAuthentication):
-    """Asks for a key that may read usage."""
-
-    scope = Scope.USAGE_READ
-
-
-class InvoiceReader(ApiKeyAuthentication):
-    """Asks for a key that may read invoices."""
-
-    scope = Scope.INVOICES_READ
 
 
 class ApiKeySchemes(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Tells drf-spectacular the two headers that carry a key."""
 
     target_class = ApiKeyAuthentication
-    match_subclasses = True
     name = ["bearer", "x-api-key"]
 
     def get_security_requirement(self, _auto_schema: Any) -> list[dict[str, list[Any]]]:

@@ -1,13 +1,14 @@
 """What all views of the tenant-facing API share."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from tenants.models import ApiKey, Tenant
+from tenants.api.authentication import ApiKeyAuthentication
+from tenants.models import ApiKey, Scope, Tenant
 
 
 class OneRepresentation(BaseContentNegotiation):
@@ -25,8 +26,10 @@ class OneRepresentation(BaseContentNegotiation):
 
 
 class TenantView(APIView):
-    """Answers the tenant whose key came with the request, and asks caches not to keep the answer."""
+    """Answers the tenant whose key came with the request and has the view's scope; caches keep nothing of it."""
 
+    scope: ClassVar[Scope]
+    authentication_classes = [ApiKeyAuthentication]
     content_negotiation_class = OneRepresentation
 
     @property
