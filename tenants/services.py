@@ -83,3 +83,13 @@ def rotate_key(*, api_key: ApiKey, now: datetime, overlap: timedelta) -> IssuedK
     old.expires_at = end if old.expires_at is None else min(old.expires_at, end)
     old.save(update_fields=["expires_at"])
     return issued
+
+
+def suspend_tenant(*, tenant: Tenant) -> None:
+    """Stop every call of *tenant*; gateways hear of it within a second. Idempotent."""
+    Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.SUSPENDED)
+
+
+def activate_tenant(*, tenant: Tenant) -> None:
+    """Let *tenant* call again. Idempotent."""
+    Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.ACTIVE)
