@@ -114,4 +114,5 @@ class HitDiscount(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.outcome} {self.model or 'every model'} {self.pool}: {self.percent.normalize():f} % off"
+        scope = " ".join(filter(None, (self.model, self.pool))) or "everything"
+        return f"{self.outcome} hits of {scope}: {self.percent.normalize():f} % off"

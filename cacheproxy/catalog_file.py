@@ -1,0 +1,300 @@
+"""The catalog file: YAML in, typed entries out, every mistake with its line and field. Plain."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import yaml
+
+from billing.money import minor_unit
+from cacheproxy.policy import PolicyError, parse_cache_policy, parse_metering_rules
+from metering.tokens import BILLABLE
+
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=63)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
+Percent = Annotated[str, msgspec.Meta(pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]{1,4})?)$")]
+POWERS_OF_TEN = frozenset(10**power for power in range(13))
+UNKNOWN_FIELD = re.compile(r"unknown field `(\w+)`")
+WANTS_TEXT = re.compile(r"Expected `str(?: \| null)?`, got `(float|int|bool)`")
+
+
+class Problem(NamedTuple):
+    """One mistake in a file: its line (from 1), the field's path and what to do."""
+
+    line: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.field}: {self.message}"
+
+
+class InvalidCatalog(ValueError):
+    """The file is refused whole; ``problems`` lists every mistake found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    line: int = 0
+
+
+class UpstreamEntry(_Entry):
+    """A model server."""
+
+    name: Slug
+    protocol: Literal["openai", "predict"]
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+", max_length=500)]
+    api_key_env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 120
+
+
+class ModelEntry(_Entry):
+    """What customers name in ``model``."""
+
+    name: Name
+    upstream: Slug
+    upstream_model: str = ""
+    version: Name = "1"
+    cache: dict[str, Any] = {}
+    metering: dict[str, Any] = {}
+    enabled: bool = True
+
+
+class PriceEntry(_Entry):
+    """The prices of one model from an instant on."""
+
+    model: Name
+    input: Amount | None = None
+    cache_read: Amount | None = None
+    cache_write: Amount | None = None
+    cache_write_1h: Amount | None = None
+    output: Amount | None = None
+    units: Amount | None = None
+    per: int = 1_000_000
+    effective_from: datetime | None = None
+
+    def amounts(self) -> Iterator[tuple[str, Decimal]]:
+        """Yield each priced pool and its amount."""
+        for pool in BILLABLE:
+            amount = getattr(self, pool)
+            if amount is not None:
+                yield pool, Decimal(amount)
+
+
+class HitDiscountEntry(_Entry):
+    """A hit discount for a model or pool of its own, or from an instant on."""
+
+    outcome: Literal["exact", "coalesced", "semantic"]
+    percent: Percent
+    model: str = ""
+    pool: Literal["", "input", "cache_read", "cache_write", "cache_write_1h", "output", "units"] = ""
+    effective_from: datetime | None = None
+
+
+class PlanEntry(_Entry):
+    """A plan; its prices and discounts are entries of their own."""
+
+    name: Slug
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+    prices: list[PriceEntry] = []
+    hit_discounts: list[HitDiscountEntry] = []
+
+
+class TenantEntry(_Entry):
+    """A tenant and the plan it is on."""
+
+    slug: Slug
+    name: Name
+    plan: Slug
+    billing_email: str = ""
+    billing_address: str = ""
+
+
+class CatalogFile(NamedTuple):
+    """A whole file, understood."""
+
+    upstreams: list[UpstreamEntry]
+    models: list[ModelEntry]
+    plans: list[PlanEntry]
+    tenants: list[TenantEntry]
+
+
+SECTIONS: dict[str, type[_Entry]] = {
+    "upstreams": UpstreamEntry,
+    "models": ModelEntry,
+    "plans": PlanEntry,
+    "tenants": TenantEntry,
+}
+
+
+def read_catalog(text: str) -> CatalogFile:
+    """Return the catalog that *text* states.
+
+    Raises:
+        InvalidCatalog: it is no YAML, a field is unknown, missing or of the wrong kind, a price is not a
+            string, or a name is given twice; all mistakes at once.
+    """
+    return _Reader().read(text)
+
+
+class _Reader:
+    """Reads one file, gathering problems as it goes."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.lines: dict[str, int] = {}
+
+    def read(self, text: str) -> CatalogFile:
+        document = self._document(text)
+        sections = {name: self._section(document, name, entry) for name, entry in SECTIONS.items()}
+        self._check_policies(sections["models"])
+        self._check_plans(sections["plans"])
+        if self.problems:
+            raise InvalidCatalog(sorted(self.problems))
+        return CatalogFile(**sections)
+
+    def _document(self, text: str) -> dict[str, Any]:
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            document = {} if node is None else self._value(node, "")
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark else 1
+            raise InvalidCatalog(
+                [Problem(line, "file", getattr(error, "problem", None) or str(error))]
+            ) from error
+        if not isinstance(document, dict):
+            raise InvalidCatalog([Problem(1, "file", f"must hold {', '.join(SECTIONS)}.")])
+        for name in document.keys() - SECTIONS.keys():
+            self._report(f".{name}", f"unknown section; the sections are {', '.join(SECTIONS)}.")
+        return document
+
+    def _value(self, node: yaml.Node, path: str) -> Any:
+        """Return what *node* holds, noting the line of every field."""
+        self.lines[path] = node.start_mark.line + 1
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        return _SCALARS.construct_object(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            name = str(key_node.value)
+            if name in mapping:
+                self.lines[f"{path}.{name}"] = key_node.start_mark.line + 1
+                self._report(f"{path}.{name}", "is given twice.")
+            mapping[name] = self._value(value_node, f"{path}.{name}")
+        return mapping
+
+    def _section(self, document: dict[str, Any], name: str, entry: type[_Entry]) -> list[Any]:
+        items = document.get(name) or []
+        if not isinstance(items, list):
+            self._report(f".{name}", "must be a list.")
+            return []
+        entries = [self._entry(item, f".{name}[{index}]", entry) for index, item in enumerate(items)]
+        known: set[str] = set()
+        for index, made in enumerate(entries):
+            identity = getattr(made, "slug", None) or getattr(made, "name", None)
+            if identity in known:
+                self._report(f".{name}[{index}]", f"{identity!r} is given twice.")
+            known.add(identity or "")
+        return [made for made in entries if made is not None]
+
+    def _entry(self, item: Any, path: str, entry: type[_Entry]) -> Any:
+        if isinstance(item, dict):
+            item = dict(item)
+            if entry is PlanEntry:
+                item["prices"] = self._children(item.get("prices"), f"{path}.prices", PriceEntry)
+                item["hit_discounts"] = self._hit_discounts(
+                    item.get("hit_discounts"), f"{path}.hit_discounts"
+                )
+        try:
+            made = msgspec.convert(item, entry)
+        except msgspec.ValidationError as error:
+            message, _, where = str(error).partition(" - at `$")
+            unknown = UNKNOWN_FIELD.search(message)
+            field = f".{unknown[1]}" if unknown else ""
+            self._report(path + where.rstrip("`") + field, _remedied(message, entry))
+            return None
+        made.line = self.lines[path]
+        self._check_instant(getattr(made, "effective_from", None), path)
+        return made
+
+    def _children(self, items: Any, path: str, entry: type[_Entry]) -> list[Any]:
+        if items is None:
+            return []
+        if not isinstance(items, list):
+            self._report(path, "must be a list.")
+            return []
+        made = (self._entry(item, f"{path}[{index}]", entry) for index, item in enumerate(items))
+        return [child for child in made if child is not None]
+
+    def _hit_discounts(self, value: Any, path: str) -> list[Any]:
+        if not isinstance(value, dict):
+            return self._children(value, path, HitDiscountEntry)
+        made = []
+        for outcome, percent in value.items():
+            self.lines.setdefault(f"{path}.{outcome}.percent", self.lines[f"{path}.{outcome}"])
+            made.append(
+                self._entry({"outcome": outcome, "percent": percent}, f"{path}.{outcome}", HitDiscountEntry)
+            )
+        return [entry for entry in made if entry is not None]
+
+    def _check_instant(self, instant: datetime | None, path: str) -> None:
+        if instant is not None and instant.tzinfo is None:
+            self._report(f"{path}.effective_from", "must be UTC: write 2026-12-01T00:00:00Z.")
+
+    def _check_policies(self, models: list[ModelEntry]) -> None:
+        for model in models:
+            try:
+                parse_cache_policy(model.cache)
+                parse_metering_rules(model.metering)
+            except PolicyError as error:
+                self.problems.append(Problem(model.line, f"models {model.name}", str(error)))
+
+    def _check_plans(self, plans: list[PlanEntry]) -> None:
+        for plan in plans:
+            try:
+                minor_unit(plan.currency)
+            except ValueError as error:
+                self.problems.append(Problem(plan.line, f"plans {plan.name}: currency", str(error)))
+            for price in plan.prices:
+                if price.per not in POWERS_OF_TEN:
+                    self.problems.append(
+                        Problem(price.line, f"prices {price.model}: per", "must be a power of ten.")
+                    )
+                if not any(price.amounts()):
+                    self.problems.append(
+                        Problem(
+                            price.line,
+                            f"prices {price.model}",
+                            f"prices nothing; name one of {', '.join(BILLABLE)}.",
+                        )
+                    )
+
+    def _report(self, path: str, message: str) -> None:
+        nearest = path
+        while nearest not in self.lines and nearest:
+            nearest = nearest[: max(nearest.rfind("."), nearest.rfind("["), 0)]
+        self.problems.append(Problem(self.lines.get(nearest, 1), path.lstrip("."), message))
+
+
+def _remedied(message: str, entry: type[_Entry]) -> str:
+    if UNKNOWN_FIELD.search(message):
+        known = ", ".join(name for name in entry.__struct_fields__ if name != "line")
+        return f"unknown field; there are {known}."
+    if wrong := WANTS_TEXT.search(message):
+        return f'must be a string, not a {wrong[1]}: write it in quotes, as "0.50".'
+    return message if message.endswith(".") else f"{message}."
+
+
+_SCALARS = yaml.SafeLoader("")

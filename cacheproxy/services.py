@@ -1,0 +1,200 @@
+"""Changes to the catalog: make what is stored match a file."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import Error as DatabaseError
+from django.db import models, transaction
+
+from billing.errors import BillingError
+from billing.models import Plan
+from billing.services.catalog import Replaced, set_hit_discount, set_price
+from billing.services.subscriptions import subscribe
+from cacheproxy.catalog_file import CatalogFile, ModelEntry, PlanEntry, TenantEntry, UpstreamEntry
+from cacheproxy.errors import CatalogRefused
+from cacheproxy.models import ServedModel, Upstream
+from tenants.models import Tenant
+
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class Change(NamedTuple):
+    """One line of the diff: ``+`` made or ``~`` changed, and what."""
+
+    sign: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.text}"
+
+
+class _DryRun(Exception):
+    """Undoes everything at the end of a dry run."""
+
+
+def apply_catalog(*, catalog: CatalogFile, now: datetime, dry_run: bool = False) -> list[Change]:
+    """Make the stored catalog match *catalog*, whole or not at all, and return what changed.
+
+    What the file does not name stays as it is: nothing is deleted. Prices and discounts without an
+    ``effective_from`` hold from *now* on where they differ from those in force.
+
+    Raises:
+        CatalogRefused: an entry names what does not exist, or would rewrite what usage was rated with;
+            the message names its line.
+    """
+    changes: list[Change] = []
+    try:
+        with transaction.atomic():
+            _Application(changes, now).apply(catalog)
+            if dry_run:
+                raise _DryRun
+    except _DryRun:
+        pass
+    return changes
+
+
+class _Application:
+    """One run over a file, inside one transaction."""
+
+    def __init__(self, changes: list[Change], now: datetime) -> None:
+        self.changes = changes
+        self.now = now
+
+    def apply(self, catalog: CatalogFile) -> None:
+        for section in catalog:
+            for entry in section:
+                try:
+                    with transaction.atomic():
+                        self._apply_entry(entry)
+                except (BillingError, DatabaseError) as error:
+                    raise CatalogRefused(f"line {entry.line}: {str(error).splitlines()[0]}") from error
+
+    def _apply_entry(self, entry: UpstreamEntry | ModelEntry | PlanEntry | TenantEntry) -> None:
+        match entry:
+            case UpstreamEntry():
+                self._upstream(entry)
+            case ModelEntry():
+                self._model(entry)
+            case PlanEntry():
+                self._plan(entry)
+            case TenantEntry():
+                self._tenant(entry)
+
+    def _upstream(self, entry: UpstreamEntry) -> None:
+        values = {
+            "protocol": entry.protocol,
+            "url": entry.url,
+            "api_key_env": entry.api_key_env or "",
+            "timeout_seconds": entry.timeout_seconds,
+        }
+        self._match(Upstream, {"name": entry.name}, values)
+
+    def _model(self, entry: ModelEntry) -> None:
+        upstream = Upstream.objects.filter(name=entry.upstream).first()
+        if upstream is None:
+            raise CatalogRefused(
+                f"line {entry.line}: models {entry.name}: there is no upstream {entry.upstream!r}; name it under upstreams."
+            )
+        values = {
+            "upstream": upstream,
+            "upstream_model": entry.upstream_model,
+            "version": entry.version,
+            "cache": entry.cache,
+            "metering": entry.metering,
+            "enabled": entry.enabled,
+        }
+        self._match(ServedModel, {"name": entry.name}, values)
+
+    def _plan(self, entry: PlanEntry) -> None:
+        plan = self._match(
+            Plan, {"name": entry.name}, {"currency": entry.currency}, fixed="currency", line=entry.line
+        )
+        for price in entry.prices:
+            if not ServedModel.objects.filter(name=price.model).exists():
+                raise CatalogRefused(
+                    f"line {price.line}: prices: there is no model {price.model!r}; name it under models."
+                )
+            for pool, amount in price.amounts():
+                replaced = set_price(
+                    plan=plan, model=price.model, pool=pool, amount=amount, per=price.per, now=self.now,
+                    effective_from=price.effective_from,
+                )  # fmt: skip
+                self._superseded(plan, replaced)
+        for discount in entry.hit_discounts:
+            replaced = set_hit_discount(
+                plan=plan, outcome=discount.outcome, percent=Decimal(discount.percent), now=self.now,
+                model=discount.model, pool=discount.pool, effective_from=discount.effective_from,
+            )  # fmt: skip
+            self._superseded(plan, replaced)
+
+    def _superseded(self, plan: Plan, replaced: Replaced | None) -> None:
+        if replaced is None:
+            return
+        since = (
+            ""
+            if replaced.effective_from == self.now
+            else f" from {replaced.effective_from:%Y-%m-%dT%H:%M:%SZ}"
+        )
+        if replaced.before is None:
+            self.changes.append(Change("+", f"plan {plan}: {replaced.after}{since}"))
+        else:
+            self.changes.append(Change("~", f"plan {plan}: {replaced.before} → {replaced.after}{since}"))
+
+    def _tenant(self, entry: TenantEntry) -> None:
+        plan = Plan.objects.filter(name=entry.plan).first()
+        if plan is None:
+            raise CatalogRefused(
+                f"line {entry.line}: tenants {entry.slug}: there is no plan {entry.plan!r}; name it under plans."
+            )
+        values = {
+            "name": entry.name,
+            "billing_email": entry.billing_email,
+            "billing_address": entry.billing_address,
+        }
+        tenant = self._match(Tenant, {"slug": entry.slug}, values)
+        before = subscribe(tenant=tenant, plan=plan, now=self.now)
+        if before is None:
+            self.changes.append(Change("+", f"tenant {tenant.slug}: on plan {plan}"))
+        elif before != plan:
+            self.changes.append(Change("~", f"tenant {tenant.slug}: plan {before} → {plan}"))
+
+    def _match(
+        self,
+        kind: type[Row],
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+        *,
+        fixed: str = "",
+        line: int = 0,
+    ) -> Row:
+        """Make or change the row that *key* names; refuse to change its *fixed* field."""
+        label = f"{kind._meta.verbose_name} {next(iter(key.values()))}"
+        row = kind._default_manager.select_for_update().filter(**key).first()
+        if row is None:
+            stated = ", ".join(
+                f"{name} {_shown(value)}" for name, value in values.items() if value not in ("", {})
+            )
+            self.changes.append(Change("+", f"{label} ({stated})"))
+            return kind._default_manager.create(**key, **values)
+        for name, value in values.items():
+            before = getattr(row, name)
+            if before == value:
+                continue
+            if name == fixed:
+                raise CatalogRefused(
+                    f"line {line}: {label}: {name} is {before} for good; make another plan for {value}."
+                )
+            self.changes.append(Change("~", f"{label}: {name} {_shown(before)} → {_shown(value)}"))
+            setattr(row, name, value)
+        row.save()
+        return row
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return str(value) or "–"

@@ -1,0 +1,50 @@
+"""Celery: when things happen. Every task sweeps for due rows; a retry is the next sweep."""
+
+import os
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery
+from celery.schedules import crontab
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.conf import settings  # noqa: E402
+
+
+def broker_url(redis_url: str) -> str:
+    """Return *redis_url* as Celery spells it: a Unix socket is ``redis+socket://`` there."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.path}?virtual_host={database}"
+
+
+app = Celery("zerorate")
+app.conf.update(
+    broker_url=broker_url(settings.REDIS_URL),
+    broker_connection_retry_on_startup=True,
+    # Tasks are sweeps: idempotent, without results, and one still waiting is as good as two.
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+    beat_schedule={
+        "roll_up_usage": {"task": "metering.tasks.roll_up", "schedule": 10.0, "options": {"expires": 10}},
+        "make_partitions": {"task": "metering.tasks.make_partitions", "schedule": crontab(minute="17")},
+        "close_periods": {"task": "billing.tasks.close_due_periods", "schedule": crontab(minute="23")},
+        "push_invoices": {
+            "task": "billing.tasks.push_invoices",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "work_webhooks": {
+            "task": "billing.tasks.work_webhooks",
+            "schedule": 10.0,
+            "options": {"expires": 10},
+        },
+    },
+)
+app.autodiscover_tasks()
