@@ -14,7 +14,7 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.enums import ActionVariant
 from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextInputWidget,
@@ -101,7 +101,7 @@ class IssueKey(Lever):
         label="Name", max_length=100, widget=UnfoldAdminTextInputWidget, help_text="What will use it."
     )
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices, initial=all_scopes, widget=UnfoldAdminCheckboxSelectMultiple
+        choices=Scope.choices, initial=all_scopes, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
     expires_at = forms.SplitDateTimeField(
         label="Expires at (UTC)",

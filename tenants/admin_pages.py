@@ -21,12 +21,14 @@ from django.utils import timezone
 from unfold.decorators import display as unfold_display
 from unfold.enums import ActionVariant
 
-if TYPE_CHECKING:  # unfold has no types of its own, and adds looks to Django's classes
+if TYPE_CHECKING:  # Django's classes take type arguments here only; unfold adds looks to them
     from django.contrib import admin
 
-    UnfoldAdmin = admin.ModelAdmin[Any]
+    ModelForm = forms.ModelForm[Any]
     TabularInline = admin.TabularInline[Any, Any]
+    UnfoldAdmin = admin.ModelAdmin[Any]
 else:
+    from django.forms import ModelForm
     from unfold.admin import ModelAdmin as UnfoldAdmin
     from unfold.admin import TabularInline
 
@@ -227,7 +229,7 @@ def hint_of(diagnosis: Any) -> str | None:
     return getattr(diagnosis, "message_hint", None) or getattr(diagnosis, "message_detail", None)
 
 
-def refused(form: type[forms.ModelForm[Any]], refusal: str) -> type[forms.ModelForm[Any]]:
+def refused(form: type[ModelForm], refusal: str) -> type[ModelForm]:
     """Return the form made to fail with the refusal that saving it met."""
 
     class Refused(form):  # type: ignore[misc, valid-type]
