@@ -189,10 +189,11 @@ class _Reader:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             name = str(key_node.value)
+            field = f"{path}.{name}"
             if name in mapping:
-                self.lines[f"{path}.{name}"] = key_node.start_mark.line + 1
-                self._report(f"{path}.{name}", "is given twice.")
-            mapping[name] = self._value(value_node, f"{path}.{name}")
+                self._report(field, "is given twice.")
+            mapping[name] = self._value(value_node, field)
+            self.lines[field] = key_node.start_mark.line + 1
         return mapping
 
     def _section(self, document: dict[str, Any], name: str, entry: type[_Entry]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How a model is cached and metered, as stated in the catalog. Plain: shared by the gateway, ``apply`` and the admin."""
+"""How a model is cached and metered, as the catalog states it: for the gateway, ``apply`` and the admin. Plain."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

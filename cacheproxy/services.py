@@ -1,7 +1,8 @@
 """Changes to the catalog: make what is stored match a file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -18,7 +19,6 @@ from cacheproxy.errors import CatalogRefused
 from cacheproxy.models import ServedModel, Upstream
 from tenants.models import Tenant
 
-
 Row = TypeVar("Row", bound=models.Model)
 
 
@@ -30,6 +30,16 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.sign} {self.text}"
+
+
+@contextmanager
+def _naming(line: int) -> Iterator[None]:
+    """Refuse the file, naming *line*, where billing or the database refuses what happens within."""
+    try:
+        with transaction.atomic():
+            yield
+    except (BillingError, DatabaseError) as error:
+        raise CatalogRefused(f"line {line}: {str(error).splitlines()[0]}") from error
 
 
 class _DryRun(Exception):
@@ -67,11 +77,8 @@ class _Application:
     def apply(self, catalog: CatalogFile) -> None:
         for section in catalog:
             for entry in section:
-                try:
-                    with transaction.atomic():
-                        self._apply_entry(entry)
-                except (BillingError, DatabaseError) as error:
-                    raise CatalogRefused(f"line {entry.line}: {str(error).splitlines()[0]}") from error
+                with _naming(entry.line):
+                    self._apply_entry(entry)
 
     def _apply_entry(self, entry: UpstreamEntry | ModelEntry | PlanEntry | TenantEntry) -> None:
         match entry:
@@ -97,7 +104,8 @@ class _Application:
         upstream = Upstream.objects.filter(name=entry.upstream).first()
         if upstream is None:
             raise CatalogRefused(
-                f"line {entry.line}: models {entry.name}: there is no upstream {entry.upstream!r}; name it under upstreams."
+                f"line {entry.line}: models {entry.name}: there is no upstream {entry.upstream!r}; "
+                "name it under upstreams."
             )
         values = {
             "upstream": upstream,
@@ -119,16 +127,18 @@ class _Application:
                     f"line {price.line}: prices: there is no model {price.model!r}; name it under models."
                 )
             for pool, amount in price.amounts():
-                replaced = set_price(
-                    plan=plan, model=price.model, pool=pool, amount=amount, per=price.per, now=self.now,
-                    effective_from=price.effective_from,
-                )  # fmt: skip
+                with _naming(price.line):
+                    replaced = set_price(
+                        plan=plan, model=price.model, pool=pool, amount=amount, per=price.per, now=self.now,
+                        effective_from=price.effective_from,
+                    )  # fmt: skip
                 self._superseded(plan, replaced)
         for discount in entry.hit_discounts:
-            replaced = set_hit_discount(
-                plan=plan, outcome=discount.outcome, percent=Decimal(discount.percent), now=self.now,
-                model=discount.model, pool=discount.pool, effective_from=discount.effective_from,
-            )  # fmt: skip
+            with _naming(discount.line):
+                replaced = set_hit_discount(
+                    plan=plan, outcome=discount.outcome, percent=Decimal(discount.percent), now=self.now,
+                    model=discount.model, pool=discount.pool, effective_from=discount.effective_from,
+                )  # fmt: skip
             self._superseded(plan, replaced)
 
     def _superseded(self, plan: Plan, replaced: Replaced | None) -> None:

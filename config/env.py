@@ -12,6 +12,9 @@ import secrets as random_secrets
 from pathlib import Path
 
 SECRET_NAMES = ("SECRET_KEY", "KEY_PEPPER")
+DEFAULT_ROLE = "zerorate_app"
+DEFAULT_MAX_BODY_BYTES = 20 * 1024 * 1024
+DEFAULT_MEMORY_CACHE_BYTES = 256 * 1024 * 1024
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -79,7 +79,7 @@ def _database(url: str, role: str) -> dict[str, Any]:
 
 
 DATABASE_URL = env.text("DATABASE_URL", f"postgresql://postgres@/zerorate?host={HOME / 'postgres'}")
-DATABASE_ROLE = env.text("DATABASE_ROLE", "zerorate_app")
+DATABASE_ROLE = env.text("DATABASE_ROLE", env.DEFAULT_ROLE)
 DATABASES = {"default": _database(DATABASE_URL, DATABASE_ROLE)}
 REDIS_URL = env.text("REDIS_URL", f"unix://{HOME / 'redis' / 'redis.sock'}?db=0")
 
@@ -114,8 +114,6 @@ SELLER_NAME = env.text("SELLER_NAME", "Zerorate")
 SELLER_ADDRESS = env.text("SELLER_ADDRESS")
 INVOICE_DUE_DAYS = env.integer("INVOICE_DUE_DAYS", 30)
 CLOSE_GRACE_HOURS = env.integer("CLOSE_GRACE_HOURS", 24)
-MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
-MEMORY_CACHE_BYTES = env.integer("MEMORY_CACHE_BYTES", 256 * 1024 * 1024)
 
 from config.drf import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: E402
 from config.unfold import UNFOLD  # noqa: E402

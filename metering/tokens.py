@@ -6,6 +6,9 @@ POOLS = ("input", "cache_read", "cache_write", "cache_write_1h", "output")
 UNITS = "units"
 BILLABLE = (*POOLS, UNITS)
 
+MAX_COUNT = 10**12
+"""The most that one event may count in one pool: far above any real call, far below what a bigint sums."""
+
 
 class TokenPools(NamedTuple):
     """Token counts of one call. No token is in two pools; `output` includes reasoning tokens."""

@@ -14,12 +14,11 @@ from uuid import UUID
 
 import msgspec
 
-from metering.tokens import BILLABLE, TokenPools
+from metering.tokens import BILLABLE, MAX_COUNT, TokenPools
 
 HITS = ("exact", "semantic", "coalesced")
 OUTCOMES = ("miss", *HITS, "bypass")
 QUALITIES = ("reported", "estimated", "suspect")
-MAX_COUNT = 10**12  # of any pool of one event: far above any real call, far below what a bigint sum can hold
 DIGEST_VERSION = "e1"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]

@@ -101,13 +101,13 @@ class Dialect(Protocol):
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether the answer depends on the request alone: no stored state, no search."""
 
-    def is_answer(self, request: InferenceRequest, answer: Mapping[str, Any]) -> bool:
-        """Return whether this is a complete and successful answer."""
+    def is_answer(self, request: InferenceRequest, answer: Any) -> bool:
+        """Return whether this (a parsed JSON body) is a complete and successful answer, fit to be kept."""
 
     def usage(
         self,
         request: InferenceRequest,
-        answer: Mapping[str, Any],
+        answer: Any,
         metering: Mapping[str, Any],
         body_size: int,
     ) -> UsageReport | None:
@@ -119,7 +119,7 @@ class Dialect(Protocol):
             UsageMismatch: the report contradicts itself, or the rule.
         """
 
-    def estimate(self, request: InferenceRequest, answer: Mapping[str, Any]) -> UsageReport:
+    def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return a reckoned usage for an answer without a report: bytes of UTF-8 text / 4, rounded up."""
 
     def error(self, *, status: int, code: str, message: str, param: str | None) -> bytes:

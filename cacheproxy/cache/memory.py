@@ -1,0 +1,51 @@
+"""The first tier: answers in this process, least recently used out first, bounded by bytes."""
+
+from cacheproxy.cache.answer import StoredAnswer
+
+ENTRY_OVERHEAD_BYTES = 1024
+"""What an entry costs beside its answer: key, struct, integers, slots in the dict (measured, rounded up)."""
+
+
+class MemoryCache:
+    """A dict in order of use. Nothing here waits, so that a hit costs no turn of the event loop."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.used_bytes = 0
+        self._answers: dict[bytes, StoredAnswer] = {}
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
+        """Return the answer under *key* and make it the last to go; None where there is none or it has expired."""
+        answer = self._answers.pop(key, None)
+        if answer is None:
+            return None
+        if answer.expires_at_ms <= now_ms:
+            self.used_bytes -= _size(answer)
+            return None
+        self._answers[key] = answer
+        return answer
+
+    def put(self, key: bytes, answer: StoredAnswer) -> bool:
+        """Keep *answer* and let the least recently used go until all fits; False where it alone is too large."""
+        size = _size(answer)
+        if size > self.capacity_bytes:
+            return False
+        self.discard(key)
+        self._answers[key] = answer
+        self.used_bytes += size
+        while self.used_bytes > self.capacity_bytes:
+            self.discard(next(iter(self._answers)))
+        return True
+
+    def discard(self, key: bytes) -> None:
+        """Forget the answer under *key*, if there is one."""
+        answer = self._answers.pop(key, None)
+        if answer is not None:
+            self.used_bytes -= _size(answer)
+
+
+def _size(answer: StoredAnswer) -> int:
+    return len(answer.body) + ENTRY_OVERHEAD_BYTES

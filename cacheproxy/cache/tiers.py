@@ -1,0 +1,43 @@
+"""The tiers as one cache: memory, then Redis; what is found further away is kept nearer."""
+
+import random
+
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.memory import MemoryCache
+from cacheproxy.cache.redis import RedisCache
+
+
+class Tiers:
+    """Memory in front of Redis (where there is one)."""
+
+    def __init__(self, memory: MemoryCache, redis: RedisCache | None) -> None:
+        self.memory = memory
+        self.redis = redis
+
+    async def fetch(self, key: bytes, now_ms: int) -> StoredAnswer | None:
+        """Return the answer under *key* from the tiers behind memory, which the caller has asked already."""
+        if self.redis is None:
+            return None
+        answer = await self.redis.get(key, now_ms)
+        if answer is not None:
+            self.memory.put(key, answer)
+        return answer
+
+    async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
+        """Store *answer* in every tier; True where at least one kept it.
+
+        Call it only after the event that *answer* names as its source is durable.
+        """
+        kept = self.memory.put(key, answer)
+        if self.redis is not None:
+            kept = await self.redis.put(key, answer, now_ms) or kept
+        return kept
+
+
+def expiry_ms(now_ms: int, ttl_seconds: int, jitter: float) -> int:
+    """Return when an answer stored at *now_ms* expires: a random share of up to *jitter* earlier than its TTL.
+
+    Answers that were stored together so do not expire together, and none outlives its policy.
+    """
+    ttl_ms = ttl_seconds * 1000
+    return now_ms + ttl_ms - int(ttl_ms * jitter * random.random())  # noqa: S311 - spreads load, keeps no secret

@@ -1,0 +1,127 @@
+"""The data plane as an ASGI application: paths to flows, errors to answers, parts put together."""
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+
+from cacheproxy.cache.memory import MemoryCache
+from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.admission import Door
+from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
+from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
+from cacheproxy.gateway.feed import Feed
+from cacheproxy.gateway.flight import Flight
+from cacheproxy.gateway.misses import Misses
+from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.spool import Spool
+from cacheproxy.gateway.upstream import Upstream
+from cacheproxy.protocols.registry import DIALECTS, Route, find_route
+
+logger = logging.getLogger(__name__)
+
+MODELS_PATH = "/v1/models"
+_ELSEWHERE = Route("openai", "")
+
+
+class Gateway:
+    """One gateway process: ``startup()``, then calls, then ``shutdown()``."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._catalog = Catalog()
+        self._feed = Feed(settings, self._catalog)
+        self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
+        self._redis = open_redis(settings.redis_url) if settings.redis_url else None
+        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
+        self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
+        self._upstream = Upstream(settings)
+        misses = Misses(self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds)
+        self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
+
+    async def startup(self) -> None:
+        """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
+        await self._upstream.start()
+        await self._recorder.start()
+        await self._feed.start()
+
+    async def shutdown(self) -> None:
+        """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
+        try:
+            async with asyncio.timeout(self._settings.shutdown_grace_seconds):
+                await self._flight.drain()
+        except TimeoutError:
+            logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._recorder.stop()
+        await self._feed.stop()
+        await self._upstream.stop()
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    def ready(self) -> bool:
+        """Return whether keys can be checked: the catalog was loaded once."""
+        return self._catalog.loaded
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; never raises, whatever the request or the upstream does."""
+        path: str = scope["path"]
+        route = find_route(path)
+        call = Call(path, route or _ELSEWHERE, dict(scope["headers"]), receive, send)
+        try:
+            if route is not None:
+                _expect(scope["method"], "POST")
+                await self._flight.serve(call)
+            elif path == MODELS_PATH:
+                _expect(scope["method"], "GET")
+                await self._list_models(call)
+            else:
+                raise UnknownPath(path)
+        except GatewayError as error:
+            await _refuse(call, error)
+        except ClientGone:
+            pass
+        except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
+            logger.exception("The call %s failed inside the gateway.", call.event_id)
+            await _refuse(call, InternalError())
+
+    def _shared_cache(self) -> RedisCache | None:
+        if self._redis is None:
+            return None
+        return RedisCache(self._redis, budget_seconds=self._settings.redis_budget_seconds)
+
+    async def _list_models(self, call: Call) -> None:
+        caller = await self._door.let_in(call.headers, call.now)
+        listed = [
+            {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
+            for model in self._door.models(caller, call.now)
+        ]
+        body = msgspec.json.encode({"object": "list", "data": listed})
+        await call.answer(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body)
+
+
+def _expect(method: str, allowed: str) -> None:
+    if method != allowed:
+        raise MethodNotAllowed(method, allowed)
+
+
+async def _refuse(call: Call, error: GatewayError) -> None:
+    """Answer with *error* in the protocol's shape. Half-sent answers are cut off: there is no way to take them back."""
+    if call.started:
+        return
+    body = DIALECTS[call.route.dialect].error(
+        status=error.status, code=error.code, message=error.message, param=error.param
+    )
+    headers: list[Header] = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if not error.retryable:
+        headers.append((b"x-should-retry", b"false"))
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await call.answer(error.status, headers, body)

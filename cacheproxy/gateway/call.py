@@ -1,0 +1,109 @@
+"""One call as it came in, and the way back to its client."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from cacheproxy.gateway.errors import BodyTooLarge
+from cacheproxy.protocols.registry import Route
+from metering.usage_event import new_event_id
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole; there is nobody to answer."""
+
+
+class Call:
+    """One call: when it came, what it asks, and how to answer it.
+
+    ``event_id`` is the call's request id and the id of its (first) usage event. Once the client has gone, what
+    is sent goes nowhere, so that work under way can end as it would have.
+    """
+
+    __slots__ = ("_receive", "_send", "event_id", "gone", "headers", "now", "now_ms", "path", "request_id", "route", "started", "started_ns")
+
+    def __init__(self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        now_ns = time.time_ns()
+        self.started_ns = time.perf_counter_ns()
+        self.now_ms = now_ns // 1_000_000
+        self.now = _EPOCH + timedelta(microseconds=now_ns // 1000)
+        self.event_id: UUID = new_event_id(now_ns)
+        self.request_id = str(self.event_id).encode()
+        self.path = path
+        self.route = route
+        self.headers = headers
+        self.started = False
+        self.gone = False
+        self._receive = receive
+        self._send = send
+
+    def elapsed_us(self) -> int:
+        """Return the microseconds since the call came in."""
+        return (time.perf_counter_ns() - self.started_ns) // 1000
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """Return the request's body.
+
+        Raises:
+            BodyTooLarge: it is, or says that it is, larger than *limit_bytes*; the rest is not read.
+            ClientGone: the client hung up in the middle.
+        """
+        if int(self.headers.get(b"content-length", b"0")) > limit_bytes:
+            raise BodyTooLarge(limit_bytes)
+        message = await self._receive()
+        body: bytes = _part(message)
+        if not message.get("more_body"):
+            return body
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await self._receive()
+            parts.append(_part(message))
+            size += len(parts[-1])
+            if size > limit_bytes:
+                raise BodyTooLarge(limit_bytes)
+        return b"".join(parts)
+
+    async def wait_until_gone(self) -> None:
+        """Return when the client has hung up. To be called after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+
+    async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
+        """Send a whole answer. Our request id is added to *headers*."""
+        await self.start(status, headers)
+        await self.send(body, last=True)
+
+    async def start(self, status: int, headers: list[Header]) -> None:
+        """Send the head of an answer. Our request id is added to *headers*."""
+        self.started = True
+        headers.append((b"x-request-id", self.request_id))
+        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, part: bytes, *, last: bool = False) -> None:
+        """Send a part of the body."""
+        await self._deliver({"type": "http.response.body", "body": part, "more_body": not last})
+
+    async def _deliver(self, message: Message) -> None:
+        if self.gone:
+            return
+        try:
+            await self._send(message)
+        except OSError:  # what ASGI servers raise once the client has hung up
+            self.gone = True
+
+
+def _part(message: Message) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    part: bytes = message.get("body", b"")
+    return part

@@ -1,0 +1,182 @@
+"""What the gateway knows about the world: keys, models and price books, as values in memory.
+
+Rows of three views become the structs here. Nothing asks the database on a call's way; `feed.py` keeps the
+copy fresh. What changes by the clock alone (an expiry, a revocation set for later, the next price) is decided
+by the clock at every call, never by a reload.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from billing.rating.price_book import PriceBook
+from cacheproxy.gateway.tariff import Tariff, tariff_at
+
+Row = Mapping[str, Any]
+
+
+class CachePolicy(msgspec.Struct, frozen=True):
+    """How answers of a model are kept. Fields of later versions are ignored."""
+
+    enabled: bool = True
+    ttl_seconds: int = 86_400
+    ttl_jitter: float = 0.1
+    scope: str = "tenant"
+    volatile_fields: tuple[str, ...] = ()
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model as customers name it, and where it is served."""
+
+    name: str
+    version: str
+    upstream: str
+    protocol: str
+    url: str
+    upstream_model: str
+    api_key_env: str
+    timeout_seconds: float
+    cache: CachePolicy
+    metering: dict[str, Any]
+    upstream_digest: bytes
+    """Stands for the upstream and the metering rule in the cache key: another server, or another count, is another answer."""
+
+
+class Subscription(NamedTuple):
+    """A plan in force over ``[starts_at, ends_at)``; without an end, until further notice."""
+
+    plan_id: int
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What one API key opens, and for whom."""
+
+    api_key_id: int
+    public_id: str
+    tenant_id: int
+    tenant_slug: str
+    suspended: bool
+    cache_secret: bytes
+    scopes: frozenset[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    subscriptions: tuple[Subscription, ...]
+
+    def __repr__(self) -> str:
+        return f"<Access {self.public_id} of {self.tenant_slug}>"  # secrets stay out of logs
+
+    def plan_id_at(self, now: datetime) -> int | None:
+        """Return the plan in force at *now*."""
+        for plan_id, starts_at, ends_at in self.subscriptions:
+            if starts_at <= now and (ends_at is None or now < ends_at):
+                return plan_id
+        return None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A plan's price book."""
+
+    plan_id: int
+    name: str
+    currency: str
+    book: PriceBook
+
+
+class Catalog:
+    """The copy that calls are checked against. Replaced part by part, between two calls, never half."""
+
+    def __init__(self) -> None:
+        self.loaded = False
+        self.models: dict[str, Model] = {}
+        self.plans: dict[int, Plan] = {}
+        self._accesses: dict[bytes, Access] = {}
+        self._tariffs: dict[tuple[int, str], Tariff] = {}
+
+    def access(self, key_digest: bytes) -> Access | None:
+        """Return what the key with this digest opens."""
+        return self._accesses.get(key_digest)
+
+    def tariff(self, plan_id: int, model: str, now: datetime) -> Tariff | None:
+        """Return the prices of *model* in force at *now*, or None where the plan has none."""
+        tariff = self._tariffs.get((plan_id, model))
+        if tariff is None or not tariff.in_force(now):
+            plan = self.plans.get(plan_id)
+            tariff = tariff_at(plan.book, model, now) if plan else None
+            if tariff is not None:
+                self._tariffs[plan_id, model] = tariff
+        return tariff
+
+    def replace_accesses(self, rows: Iterable[Row]) -> None:
+        """Take *rows* as all keys there are."""
+        self._accesses = read_accesses(rows)
+
+    def replace_tenant(self, tenant_id: int, rows: Iterable[Row]) -> None:
+        """Take *rows* as all keys of one tenant."""
+        others = {key: access for key, access in self._accesses.items() if access.tenant_id != tenant_id}
+        self._accesses = others | read_accesses(rows)
+
+    def add_accesses(self, rows: Iterable[Row]) -> None:
+        """Add keys found by a look-up."""
+        self._accesses.update(read_accesses(rows))
+
+    def replace_models(self, models: Iterable[Row], plans: Iterable[Row]) -> None:
+        """Take the rows as all models and price books. An unchanged model stays the same object."""
+        fresh = {row["model"]: read_model(row) for row in models}
+        self.models = {name: model if self.models.get(name) != model else self.models[name] for name, model in fresh.items()}
+        self.plans = {row["plan_id"]: read_plan(row) for row in plans}
+        self._tariffs = {}
+
+
+def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
+    """Return key digest → access from rows of ``gateway_access``: one per key and subscription."""
+    accesses: dict[bytes, Access] = {}
+    for row in rows:
+        digest = bytes(row["key_digest"])
+        known = accesses.get(digest)
+        subscriptions = known.subscriptions if known else ()
+        if row["plan_id"] is not None:
+            subscriptions += (Subscription(row["plan_id"], row["plan_starts_at"], row["plan_ends_at"]),)
+        accesses[digest] = Access(
+            api_key_id=row["api_key_id"],
+            public_id=row["public_id"],
+            tenant_id=row["tenant_id"],
+            tenant_slug=row["tenant_slug"],
+            suspended=row["tenant_status"] != "active",
+            cache_secret=bytes(row["cache_secret"]),
+            scopes=frozenset(row["scopes"]),
+            expires_at=row["expires_at"],
+            revoked_at=row["revoked_at"],
+            subscriptions=subscriptions,
+        )
+    return accesses
+
+
+def read_model(row: Row) -> Model:
+    """Return the model in a row of ``gateway_catalog``."""
+    return Model(
+        name=row["model"],
+        version=row["version"],
+        upstream=row["upstream"],
+        protocol=row["protocol"],
+        url=row["url"].rstrip("/"),
+        upstream_model=row["upstream_model"],
+        api_key_env=row["api_key_env"] or "",
+        timeout_seconds=row["timeout_seconds"],
+        cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
+        metering=msgspec.json.decode(row["metering"] or "{}"),
+        upstream_digest=msgspec.json.encode([row["protocol"], row["url"], row["upstream_model"], row["metering"]]),
+    )
+
+
+def read_plan(row: Row) -> Plan:
+    """Return the price book in a row of ``gateway_price_book``."""
+    book = PriceBook.from_rows(
+        currency=row["currency"],
+        prices=msgspec.json.decode(row["prices"]),
+        hit_discounts=msgspec.json.decode(row["hit_discounts"]),
+    )
+    return Plan(plan_id=row["plan_id"], name=row["plan"], currency=row["currency"], book=book)

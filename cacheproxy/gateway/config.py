@@ -1,0 +1,38 @@
+"""The gateway's settings: one plain struct, filled by whoever starts it."""
+
+import msgspec
+
+MIB = 1 << 20
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway process is told at its start. Every bound of the data plane is here."""
+
+    database_url: str
+    key_pepper: str
+    redis_url: str | None = None
+    """Without Redis there is no shared cache tier and no outage spool."""
+    database_role: str | None = None
+    """Taken on with SET ROLE on every connection, so that an event cannot be changed even by our own mistake."""
+
+    max_body_bytes: int = 20 * MIB
+    max_answer_bytes: int = 64 * MIB
+    max_upstream_calls: int = 512
+    """Calls to model servers under way at once; the next one is refused with 503."""
+    connect_timeout_seconds: float = 5.0
+    disconnect_grace_seconds: float = 30.0
+    """How long an upstream's answer is still read after the client has gone."""
+    shutdown_grace_seconds: float = 30.0
+
+    memory_cache_bytes: int = 256 * MIB
+    redis_budget_seconds: float = 0.02
+    """The longest that a look-up or a store in Redis may hold up a call."""
+
+    database_timeout_seconds: float = 2.0
+    """The longest that one commit, look-up or connection attempt may take before PostgreSQL counts as away."""
+    max_batch_events: int = 1000
+    max_waiting_events: int = 20_000
+    """Events waiting for their commit; the next call is refused with 503."""
+    reload_seconds: float = 60.0
+    retry_seconds: float = 0.5
+    """How often an unreachable PostgreSQL is tried again, and the outage spool looked at."""

@@ -1,0 +1,111 @@
+"""JSON documents: read strictly, written canonically, pointed into (RFC 6901)."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from cacheproxy.protocols.request import InvalidRequest
+
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+_canonical_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def read(body: bytes) -> Any:
+    """Return what the JSON text says. Integers of any size stay exact, text is taken as it is.
+
+    Raises:
+        InvalidRequest: not JSON, not UTF-8, a number that no double holds, or nested too deeply.
+    """
+    try:
+        return _decoder.decode(body)
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
+    except ValueError as problem:
+        raise InvalidRequest(f"The body is not valid JSON: {problem}", code="invalid_json") from problem
+
+
+def write(document: Any) -> bytes:
+    """Return the document as compact JSON, fields in their order."""
+    return _encoder.encode(document)
+
+
+def canonical(document: Any) -> bytes:
+    """Return the one spelling that all JSON texts of this document share: compact, fields sorted.
+
+    1 and 1.0 stay apart, and no text is normalised: equal spellings mean equal documents.
+
+    Raises:
+        InvalidRequest: nested too deeply.
+    """
+    try:
+        return _canonical_encoder.encode(document)
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.", code="invalid_json") from None
+
+
+def at(document: Any, pointer: str) -> Any:
+    """Return the value that a JSON Pointer leads to.
+
+    Raises:
+        LookupError: there is nothing.
+        ValueError: the pointer is malformed.
+    """
+    for step in steps(pointer):
+        document = document[_place(document, step)]
+    return document
+
+
+def without(document: Any, pointers: Sequence[str]) -> Any:
+    """Return the document without what the pointers lead to, the given one unchanged.
+
+    A field is left out; a list's item becomes null, so that its neighbours keep their places. Pointers that
+    lead nowhere do nothing.
+
+    Raises:
+        ValueError: a pointer is malformed.
+    """
+    for pointer in pointers:
+        document = _without(document, steps(pointer))
+    return document
+
+
+def _without(document: Any, path: tuple[str, ...]) -> Any:
+    if not path:
+        return None
+    try:
+        place = _place(document, path[0])
+        inner = document[place]
+    except LookupError:
+        return document
+    copy = document.copy()
+    if len(path) == 1 and isinstance(document, dict):
+        del copy[place]
+    else:
+        copy[place] = _without(inner, path[1:])
+    return copy
+
+
+def _place(document: Any, step: str) -> str | int:
+    """Return what to index the document with; a list counts without leading zeros (RFC 6901, section 4)."""
+    if isinstance(document, dict):
+        return step
+    if isinstance(document, list) and step.isascii() and step.isdigit() and (step == "0" or step[0] != "0"):
+        return int(step)
+    raise LookupError(step)
+
+
+@lru_cache(maxsize=1024)
+def steps(pointer: str) -> tuple[str, ...]:
+    """Return the reference tokens of a JSON Pointer.
+
+    Raises:
+        ValueError: it does not start with a slash, or has a tilde that escapes nothing.
+    """
+    if not pointer:
+        return ()
+    if not pointer.startswith("/") or "~" in pointer.replace("~0", "").replace("~1", ""):
+        raise ValueError(f"{pointer!r} is not a JSON Pointer such as /meta/timestamp")
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/"))

@@ -1,0 +1,120 @@
+"""A real OCR model behind HTTP: RapidOCR (PP-OCR, its models are inside the wheel) served by LitServe.
+
+    python -m examples.upstreams.ocr_server --port 9100 [--threads 2]
+
+`POST /predict` takes `{"image": "<base64 of a PNG or JPEG>"}`; any other field is left alone. It answers
+
+    {"text": "…",
+     "lines": [{"text": "…", "score": 0.998, "box": [[x, y], [x, y], [x, y], [x, y]]}],
+     "usage": {"input_tokens": 432, "output_tokens": 61}}
+
+with the lines in reading order, boxes in pixels of the image (clockwise from the top left corner) and tokens
+as counted in `examples.upstreams.tokens`: input is the image in patches, output the words and punctuation
+marks read. No image, or one that cannot be decoded, is a 400 that says why.
+"""
+
+import base64
+import binascii
+import io
+from typing import Any, NamedTuple
+
+import litserve
+import numpy as np
+from fastapi import HTTPException
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from examples.upstreams import serving, tokens
+
+MAX_PIXELS = 25_000_000
+
+
+class Line(NamedTuple):
+    """A line of text as read: how sure the model is (0 to 1) and where it stands (four corners in pixels)."""
+
+    text: str
+    score: float
+    box: list[list[int]]
+
+
+class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
+    """Read the text of one image per request."""
+
+    def __init__(self, *, threads: int) -> None:
+        super().__init__()
+        self.threads = threads
+
+    def setup(self, device: str) -> None:  # noqa: ARG002  # LitServe's signature
+        """Load the models and read one blank page, so that the first customer does not pay for warming up."""
+        from rapidocr import RapidOCR
+
+        self.reader = RapidOCR(
+            params={
+                "Global.log_level": "error",
+                "Global.use_cls": False,  # pages stand upright; the classifier only tells up from down
+                "EngineConfig.onnxruntime.intra_op_num_threads": self.threads,
+                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            }
+        )
+        self.predict(np.full((480, 480, 3), 255, dtype=np.uint8))
+
+    def decode_request(self, request: dict[str, Any]) -> NDArray[np.uint8]:
+        """Return the image of a request as RGB pixels.
+
+        Raises:
+            HTTPException: 400 where there is no image, or none that can be decoded.
+        """
+        encoded = request.get("image") if isinstance(request, dict) else None
+        if not isinstance(encoded, str):
+            raise HTTPException(400, "field 'image' must be a string: a PNG or JPEG in base64")
+        return decode_image(encoded)
+
+    def predict(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[Line]]:
+        """Return the image with the lines read from it."""
+        found = self.reader(image)
+        if not found.txts:
+            return image, []
+        corners = found.boxes.round().astype(int).tolist()
+        return image, [
+            Line(*line) for line in zip(found.txts, map(float, found.scores), corners, strict=True)
+        ]
+
+    def encode_response(self, output: tuple[NDArray[np.uint8], list[Line]]) -> dict[str, Any]:
+        """Return the answer of this server's contract (see the module)."""
+        image, lines = output
+        text = "\n".join(line.text for line in lines)
+        height, width = image.shape[:2]
+        usage = {
+            "input_tokens": tokens.image_tokens(width, height),
+            "output_tokens": len(tokens.text_tokens(text)),
+        }
+        return {"text": text, "lines": [line._asdict() for line in lines], "usage": usage}
+
+
+def decode_image(encoded: str) -> NDArray[np.uint8]:
+    """Return the RGB pixels of a base64 image of at most 25 million pixels.
+
+    Raises:
+        HTTPException: 400 with the reason.
+    """
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise HTTPException(400, f"the image has more than {MAX_PIXELS} pixels")
+            return np.asarray(image.convert("RGB"))
+    except binascii.Error as error:
+        raise HTTPException(400, "field 'image' is not base64") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise HTTPException(400, "field 'image' is not a readable PNG or JPEG") from error
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = serving.port_parser("Serve RapidOCR on loopback.")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the model (default 2)")
+    options = parser.parse_args()
+    serving.serve(name="OCR", apis=[OcrApi(threads=options.threads)], port=options.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Fixtures of the gateway's tests: two tenants on one plan, a scripted upstream, a serving gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import aiohttp
+import pytest
+
+from cacheproxy.gateway.asgi import Gateway
+from cacheproxy.gateway.config import GatewaySettings
+from tests.cacheproxy.gateway.world import PEPPER, Client, Tenant, World, as_url, connect, serving
+from tests.fakes.upstream import FakeUpstream
+
+PRICES = {
+    "qwen-small": {"input": "0.50", "cache_read": "0.05", "cache_write": "0.625", "output": "1.50"},
+    "embedder": {"input": "0.10"},
+    "ocr": {"input": "2.00", "output": "4.00"},
+}
+
+
+class Cast(NamedTuple):
+    """Who takes part."""
+
+    acme: Tenant
+    stranger: Tenant
+    plan_id: int
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    """Give a scripted model server."""
+    server = FakeUpstream()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def settings(live_db: str, redis_url: str) -> GatewaySettings:
+    """Give settings for quick tests."""
+    return GatewaySettings(database_url=as_url(live_db), redis_url=redis_url, key_pepper=PEPPER, retry_seconds=0.1)
+
+
+@pytest.fixture
+async def world(settings: GatewaySettings) -> AsyncIterator[World]:
+    """Give the database's rows."""
+    connection = await connect(settings.database_url)
+    yield World(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def cast(world: World, upstream: FakeUpstream) -> Cast:
+    """Give two tenants on a plan with three models."""
+    await world.add_model("qwen-small", f"{upstream.url}/v1")
+    await world.add_model("embedder", f"{upstream.url}/v1")
+    await world.add_model("ocr", f"{upstream.url}/predict", protocol="predict", cache={"volatile_fields": ["/request_id"]})
+    plan_id = await world.add_plan("standard", PRICES, {"exact": "80"})
+    return Cast(await world.add_tenant("acme", plan_id), await world.add_tenant("stranger", plan_id), plan_id)
+
+
+@pytest.fixture
+async def gateway(settings: GatewaySettings, cast: Cast) -> AsyncIterator[tuple[Gateway, str]]:
+    """Give a serving gateway and its URL; afterwards nothing of it may be left."""
+    before = asyncio.all_tasks()
+    async with serving(settings) as (gateway, url):
+        yield gateway, url
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, "the gateway left tasks behind"
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Give an HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+def client(session: aiohttp.ClientSession, gateway: tuple[Gateway, str], cast: Cast) -> Client:
+    """Give acme's program."""
+    return Client(session, gateway[1], cast.acme.key)
+
+
+@pytest.fixture
+def stranger(session: aiohttp.ClientSession, gateway: tuple[Gateway, str], cast: Cast) -> Client:
+    """Give the other tenant's program."""
+    return Client(session, gateway[1], cast.stranger.key)

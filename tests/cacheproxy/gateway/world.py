@@ -1,0 +1,177 @@
+"""What the gateway's tests act on: rows in the database, a gateway that serves, and a client."""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+import asyncpg
+import psycopg.conninfo
+import uvicorn
+
+from cacheproxy.gateway.asgi import Gateway
+from cacheproxy.gateway.config import GatewaySettings
+from tenants import keys
+
+PEPPER = "pepper of the tests"
+ALL_SCOPES = ["inference", "usage:read", "invoices:read"]
+
+
+def as_url(conninfo: str) -> str:
+    """Return a libpq connection string as the URL that asyncpg wants."""
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    query = "&".join(f"{name}={quote(str(parts[name]))}" for name in ("host", "port", "user", "password") if parts.get(name))
+    return f"postgresql:///{quote(str(parts['dbname']))}?{query}"
+
+
+class Tenant(NamedTuple):
+    """A tenant with one key."""
+
+    id: int
+    api_key_id: int
+    key: str
+
+
+class World:
+    """Rows, made straight with SQL: the gateway knows only the views over them."""
+
+    def __init__(self, connection: Any) -> None:
+        self.sql = connection
+
+    async def add_model(
+        self,
+        name: str,
+        url: str,
+        *,
+        protocol: str = "openai",
+        cache: Mapping[str, Any] | None = None,
+        metering: Mapping[str, Any] | None = None,
+        timeout_seconds: int = 10,
+        api_key_env: str = "",
+    ) -> None:
+        upstream_id = await self.sql.fetchval(
+            "INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds) VALUES ($1, $2, $3, $4, $5) RETURNING id",
+            f"{name}-server", protocol, url, api_key_env, timeout_seconds,
+        )  # fmt: skip
+        await self.sql.execute(
+            "INSERT INTO cacheproxy_servedmodel (name, upstream_id, upstream_model, version, cache, metering, enabled)"
+            " VALUES ($1, $2, 'small', '1', $3, $4, true)",
+            name, upstream_id, json.dumps(cache or {}), json.dumps(metering or {}),
+        )  # fmt: skip
+
+    async def add_plan(self, name: str, prices: Mapping[str, Mapping[str, str]], hit_discounts: Mapping[str, str]) -> int:
+        """Add a plan in USD: model → pool → amount per million; outcome → percent."""
+        plan_id: int = await self.sql.fetchval(
+            "INSERT INTO billing_plan (name, currency, created_at) VALUES ($1, 'USD', now()) RETURNING id", name
+        )
+        for model, pools in prices.items():
+            for pool, amount in pools.items():
+                await self.sql.execute(
+                    "INSERT INTO billing_price (plan_id, model, pool, amount, per, effective_from, created_at)"
+                    " VALUES ($1, $2, $3, $4::text::numeric, 1000000, now() - interval '1 day', now())",
+                    plan_id, model, pool, amount,
+                )  # fmt: skip
+        for outcome, percent in hit_discounts.items():
+            await self.sql.execute(
+                "INSERT INTO billing_hitdiscount (plan_id, outcome, model, pool, percent, effective_from, created_at)"
+                " VALUES ($1, $2, '', '', $3::text::numeric, now() - interval '1 day', now())",
+                plan_id, outcome, percent,
+            )  # fmt: skip
+        return plan_id
+
+    async def add_tenant(self, slug: str, plan_id: int | None) -> Tenant:
+        tenant_id = await self.sql.fetchval(
+            "INSERT INTO tenants_tenant (slug, name, status, cache_secret, billing_email, billing_address, created_at)"
+            " VALUES ($1, $1, 'active', $2, '', '', now()) RETURNING id",
+            slug, os.urandom(32),
+        )  # fmt: skip
+        if plan_id is not None:
+            await self.sql.execute(
+                "INSERT INTO billing_subscription (tenant_id, plan_id, starts_at) VALUES ($1, $2, now() - interval '1 day')",
+                tenant_id, plan_id,
+            )  # fmt: skip
+        api_key_id, key = await self.add_key(tenant_id)
+        return Tenant(tenant_id, api_key_id, key)
+
+    async def add_key(self, tenant_id: int, scopes: list[str] | None = None) -> tuple[int, str]:
+        key = keys.generate()
+        api_key_id = await self.sql.fetchval(
+            "INSERT INTO tenants_apikey (tenant_id, name, public_id, digest, scopes, created_at)"
+            " VALUES ($1, 'test', $2, $3, $4, now()) RETURNING id",
+            tenant_id, key.public_id, keys.digest(key.text, PEPPER), scopes or ALL_SCOPES,
+        )  # fmt: skip
+        return api_key_id, key.text
+
+    async def events(self) -> list[Any]:
+        """Return every usage event, oldest first."""
+        rows: list[Any] = await self.sql.fetch("SELECT * FROM metering_usageevent ORDER BY event_id")
+        return rows
+
+
+class Answer(NamedTuple):
+    """What a client got."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        code: str = self.document["error"]["code"]
+        return code
+
+
+class Client:
+    """A customer's program."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
+        self.session = session
+        self.url = url
+        self.key = key
+
+    async def post(self, path: str, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        sent = {"authorization": f"Bearer {self.key}", "content-type": "application/json", **(headers or {})}
+        async with self.session.post(self.url + path, data=body, headers=sent) as response:
+            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read())
+
+    async def get(self, path: str) -> Answer:
+        async with self.session.get(self.url + path, headers={"authorization": f"Bearer {self.key}"}) as response:
+            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read())
+
+    async def chat(self, text: str = "Hi", headers: Mapping[str, str] | None = None, **more: Any) -> Answer:
+        document = {"model": "qwen-small", "messages": [{"role": "user", "content": text}], **more}
+        return await self.post("/v1/chat/completions", document, headers)
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str]]:
+    """Serve a gateway over HTTP in this event loop; yield it and its URL."""
+    gateway = Gateway(settings)
+    await gateway.startup()
+    server = uvicorn.Server(
+        uvicorn.Config(gateway, port=0, lifespan="off", log_config=None, access_log=False, http="httptools", ws="none")
+    )
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield gateway, f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
+        await gateway.shutdown()
+
+
+async def connect(database_url: str) -> Any:
+    """Return a connection for the test itself."""
+    return await asyncpg.connect(database_url)
