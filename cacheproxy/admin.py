@@ -38,19 +38,35 @@ class ServedModelForm(ModelForm):
         return self._parsed("metering", parse_metering_rules)
 
     def _parsed(self, field: str, parse: Callable[[object], object]) -> dict[str, Any]:
-        value: dict[str, Any] = self.cleaned_data[field] or {}
+        value = self.cleaned_data[field]
+        stated: dict[str, Any] = {} if value is None else value
         try:
-            parse(value)
+            parse(stated)
         except PolicyError as error:
             raise forms.ValidationError(str(error)) from error
-        return value
+        return stated
+
+
+class UpstreamForm(ModelForm):
+    """Says what the database would refuse without words."""
+
+    class Meta:
+        model = Upstream
+        fields = ["name", "protocol", "url", "api_key_env", "timeout_seconds"]
+
+    def clean_url(self) -> str:
+        """Refuse what is not spoken over HTTP."""
+        url: str = self.cleaned_data["url"]
+        if not url.startswith(("http://", "https://")):
+            raise forms.ValidationError("A URL begins with http:// or https://.")
+        return url
 
 
 class ServedModelInline(FactsInline):
     """The models that an upstream serves."""
 
     model = ServedModel
-    fields = readonly_fields = ["name", "upstream_model", "version", "enabled"]
+    fields = readonly_fields = ("name", "upstream_model", "version", "enabled")
     show_change_link = True
 
 
@@ -58,10 +74,10 @@ class ServedModelInline(FactsInline):
 class UpstreamAdmin(OperatorAdmin):
     """Model servers."""
 
-    list_display = ["name", "protocol", "url", "timeout_seconds"]
-    search_fields = ["name", "url"]
-    fields = ["name", "protocol", "url", "api_key_env", "timeout_seconds"]
-    inlines = [ServedModelInline]
+    list_display = ("name", "protocol", "url", "timeout_seconds")
+    search_fields = ("name", "url")
+    form = UpstreamForm
+    inlines = (ServedModelInline,)
 
 
 @admin.register(ServedModel)
@@ -69,8 +85,8 @@ class ServedModelAdmin(OperatorAdmin):
     """What customers name in ``model``."""
 
     form = ServedModelForm
-    list_display = ["name", "upstream", "upstream_model", "version", "enabled"]
-    list_filter = [("upstream", RelatedDropdownFilter), "enabled"]
+    list_display = ("name", "upstream", "upstream_model", "version", "enabled")
+    list_filter = (("upstream", RelatedDropdownFilter), "enabled")
     list_filter_submit = True
-    list_select_related = ["upstream"]
-    search_fields = ["name", "upstream_model"]
+    list_select_related = ("upstream",)
+    search_fields = ("name", "upstream_model")

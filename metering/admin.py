@@ -1,16 +1,18 @@
 """The operator's pages for usage: hourly sums, refused events, and a look-up of one call. Nothing is changed here."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
-from unfold.contrib.filters.admin import AllValuesCheckboxFilter, ChoicesDropdownFilter, RelatedDropdownFilter
-from unfold.contrib.filters.admin import RangeDateTimeFilter
+from unfold.contrib.filters.admin import (
+    AllValuesCheckboxFilter,
+    ChoicesDropdownFilter,
+    RangeDateTimeFilter,
+    RelatedDropdownFilter,
+)
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from metering.models import Outcome, Quality, UsageConflict, UsageEvent, UsageRollup
@@ -56,7 +58,7 @@ def events_of_request(request_id: UUID) -> list[UsageEvent]:
 class UsageRollupAdmin(FactsAdmin):
     """Hourly sums of usage."""
 
-    list_display: Sequence[Any] = [
+    list_display = (
         "hour",
         "tenant",
         "model",
@@ -70,19 +72,19 @@ class UsageRollupAdmin(FactsAdmin):
         "cache_write_1h",
         "output",
         "units",
-    ]
-    list_filter = [
+    )
+    list_filter = (
         ("tenant", RelatedDropdownFilter),
         ("hour", RangeDateTimeFilter),
         ("model", AllValuesCheckboxFilter),
         ("outcome", ChoicesDropdownFilter),
         ("quality", ChoicesDropdownFilter),
-    ]
+    )
     list_filter_submit = True
-    list_select_related = ["tenant"]
+    list_select_related = ("tenant",)
     list_per_page = 50
-    ordering = ["-hour", "tenant", "model", "outcome"]
-    exclude = ["watermark"]
+    ordering = ("-hour", "tenant", "model", "outcome")
+    exclude = ("watermark",)
 
     @badge("outcome", OUTCOME_COLOURS)
     def shown_outcome(self, rollup: UsageRollup) -> tuple[str, str]:
@@ -113,13 +115,13 @@ class UsageRollupAdmin(FactsAdmin):
 class UsageConflictAdmin(FactsAdmin):
     """Events refused because their id was taken by an event that says something else."""
 
-    list_display = ["seen_at", "tenant", "event_id", "refused_model", "refused_outcome"]
-    list_filter = [("tenant", RelatedDropdownFilter), ("seen_at", RangeDateTimeFilter)]
+    list_display = ("seen_at", "tenant", "event_id", "refused_model", "refused_outcome")
+    list_filter = (("tenant", RelatedDropdownFilter), ("seen_at", RangeDateTimeFilter))
     list_filter_submit = True
-    list_select_related = ["tenant"]
-    search_fields = ["event_id"]
-    fields: Sequence[Any] = [("seen_at", "tenant"), "event_id", "recorded", "refused_as", "refused"]
-    readonly_fields = ["recorded", "refused_as"]
+    list_select_related = ("tenant",)
+    search_fields = ("event_id",)
+    fields = (("seen_at", "tenant"), "event_id", "recorded", "refused_as", "refused")
+    readonly_fields = ("recorded", "refused_as")
 
     @admin.display(description="model")
     def refused_model(self, conflict: UsageConflict) -> str:

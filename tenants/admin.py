@@ -1,6 +1,5 @@
 """The operator's pages for tenants, their members and their API keys."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,13 @@ else:
     from django.contrib.auth.admin import UserAdmin
     from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-OVERLAPS = [(0, "none: the old key stops now"), (1, "1 hour"), (24, "1 day"), (168, "7 days"), (720, "30 days")]
+OVERLAPS = [
+    (0, "none: the old key stops now"),
+    (1, "1 hour"),
+    (24, "1 day"),
+    (168, "7 days"),
+    (720, "30 days"),
+]
 
 
 class SuspendTenant(Lever):
@@ -205,7 +210,7 @@ class MemberInline(TabularInline):
 
     model = Member
     extra = 0
-    autocomplete_fields = ["user"]
+    autocomplete_fields = ("user",)
 
 
 class ApiKeyInline(KeyColumns, FactsInline):
@@ -213,7 +218,7 @@ class ApiKeyInline(KeyColumns, FactsInline):
 
     model = ApiKey
     show_change_link = True
-    fields = readonly_fields = ["shown_id", "shown_scopes", "state", "expires_at", "last_used_at"]
+    fields = readonly_fields = ("shown_id", "shown_scopes", "state", "expires_at", "last_used_at")
     verbose_name_plural = "API keys"
 
 
@@ -221,13 +226,13 @@ class ApiKeyInline(KeyColumns, FactsInline):
 class TenantAdmin(OperatorAdmin):
     """Tenants, with their members and keys."""
 
-    list_display: Sequence[Any] = ["name", "slug", "shown_status", "created_at"]
-    list_filter = [("status", ChoicesDropdownFilter)]
+    list_display = ("name", "slug", "shown_status", "created_at")
+    list_filter = (("status", ChoicesDropdownFilter),)
     list_filter_submit = True
-    search_fields = ["slug", "name", "billing_email"]
-    fields: Sequence[Any] = [("name", "slug"), "billing_email", "billing_address"]
-    inlines: Sequence[Any] = [MemberInline, ApiKeyInline]
-    levers = [IssueKey, SuspendTenant, ActivateTenant]
+    search_fields = ("slug", "name", "billing_email")
+    fields = (("name", "slug"), "billing_email", "billing_address")
+    inlines = (MemberInline, ApiKeyInline)
+    levers = (IssueKey, SuspendTenant, ActivateTenant)
 
     @badge("status", {Tenant.Status.ACTIVE: "success", Tenant.Status.SUSPENDED: "danger"})
     def shown_status(self, tenant: Tenant) -> str:
@@ -245,21 +250,31 @@ class TenantAdmin(OperatorAdmin):
 class ApiKeyAdmin(KeyColumns, FactsAdmin):
     """Keys of every tenant. Only the name can be edited."""
 
-    list_display = ["name", "tenant", "shown_id", "shown_scopes", "state", "expires_at", "last_used_at"]
-    list_filter = [("tenant", RelatedDropdownFilter)]
+    list_display = ("name", "tenant", "shown_id", "shown_scopes", "state", "expires_at", "last_used_at")
+    list_filter = (("tenant", RelatedDropdownFilter),)
     list_filter_submit = True
-    list_select_related = ["tenant"]
-    search_fields = ["name", "public_id", "tenant__slug"]
-    fields = [
+    list_select_related = ("tenant",)
+    search_fields = ("name", "public_id", "tenant__slug")
+    fields = (
         "name",
         ("tenant", "shown_id"),
         ("state", "shown_scopes"),
         ("created_at", "last_used_at"),
         ("expires_at", "revoked_at"),
         "rotated_from",
-    ]
-    readonly_fields = [field for row in fields[1:] for field in ([row] if isinstance(row, str) else row)]
-    levers = [RotateKey, RevokeKey]
+    )
+    readonly_fields = (
+        "tenant",
+        "shown_id",
+        "state",
+        "shown_scopes",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+        "rotated_from",
+    )
+    levers = (RotateKey, RevokeKey)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("tenants.change_apikey")
@@ -269,23 +284,25 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
 
 
 class _UserCreationForm(UserCreationForm):
-    class Meta(UserCreationForm.Meta):
+    class Meta:
         model = User
+        fields = ("username",)
 
 
 class _UserChangeForm(UserChangeForm):
-    class Meta(UserChangeForm.Meta):
+    class Meta:
         model = User
+        fields = "__all__"
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, OperatorAdmin):
+class PersonAdmin(UserAdmin, OperatorAdmin):  # type: ignore[misc]
     """People who sign in. Only superusers may change who may do what."""
 
     form = _UserChangeForm
     add_form = _UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["username", "email", "is_staff", "is_superuser", "last_login"]
+    list_display = ("username", "email", "is_staff", "is_superuser", "last_login")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)

@@ -5,7 +5,7 @@ A change to one row is a `Lever`: a small form that explains itself, asks what i
 refusal, by a service or by the database, as an error on the page.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
@@ -35,7 +35,7 @@ else:
 Shown = TypeVar("Shown", bound=Callable[..., object])
 
 
-def badge(description: str, colours: dict[str, str]) -> Callable[[Shown], Shown]:
+def badge(description: str, colours: Mapping[Any, str]) -> Callable[[Shown], Shown]:
     """Show what the function returns as a coloured label; *colours* are unfold's words for each value."""
     return cast("Callable[[Shown], Shown]", unfold_display(description=description, label=colours))
 
@@ -145,7 +145,7 @@ class OperatorAdmin(UnfoldAdmin):
             request.refusal = refusal_message(refusal)  # type: ignore[attr-defined]
             return super().changeform_view(request, object_id, form_url, extra_context)
 
-    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
         refusal = getattr(request, "refusal", None)
         return refused(form, refusal) if refusal else form

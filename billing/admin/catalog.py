@@ -158,7 +158,7 @@ class PriceInline(EffectiveDated):
 
     model = Price
     identity = ("model", "pool")
-    fields = readonly_fields = ["model", "pool", "price", "effective_from", "state"]
+    fields = readonly_fields = ("model", "pool", "price", "effective_from", "state")
 
     @admin.display(description="price")
     def price(self, price: Price) -> str:
@@ -171,7 +171,7 @@ class HitDiscountInline(EffectiveDated):
 
     model = HitDiscount
     identity = ("outcome", "model", "pool")
-    fields = readonly_fields = ["outcome", "shown_model", "shown_pool", "off", "effective_from", "state"]
+    fields = readonly_fields = ("outcome", "shown_model", "shown_pool", "off", "effective_from", "state")
 
     @admin.display(description="model")
     def shown_model(self, discount: HitDiscount) -> str:
@@ -207,11 +207,11 @@ class PlanAdmin(OperatorAdmin):
     """What tenants subscribe to."""
 
     form = PlanForm
-    list_display = ["name", "currency", "subscribed"]
-    search_fields = ["name"]
-    fields = [("name", "currency")]
-    inlines = [PriceInline, HitDiscountInline]
-    levers = [SetPrices, SetHitDiscount]
+    list_display = ("name", "currency", "subscribed")
+    search_fields = ("name",)
+    fields = (("name", "currency"),)
+    inlines = (PriceInline, HitDiscountInline)
+    levers = (SetPrices, SetHitDiscount)
 
     @admin.display(description="tenants on it", ordering="subscribed")
     def subscribed(self, plan: Any) -> int:
@@ -224,7 +224,9 @@ class PlanAdmin(OperatorAdmin):
         current = models.Q(subscriptions__starts_at__lte=now) & (
             models.Q(subscriptions__ends_at=None) | models.Q(subscriptions__ends_at__gt=now)
         )
-        return super().get_queryset(request).annotate(subscribed=models.Count("subscriptions", filter=current))
+        return (
+            super().get_queryset(request).annotate(subscribed=models.Count("subscriptions", filter=current))
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Plan | None = None) -> list[str]:
         return ["name", "currency"] if obj else []
@@ -237,8 +239,8 @@ class PlanAdmin(OperatorAdmin):
 class SubscriptionAdmin(FactsAdmin):
     """Who is and was on which plan; a tenant's page changes it."""
 
-    list_display = ["tenant", "plan", "starts_at", "ends_at"]
-    list_filter = [("tenant", RelatedDropdownFilter), ("plan", RelatedDropdownFilter)]
+    list_display = ("tenant", "plan", "starts_at", "ends_at")
+    list_filter = (("tenant", RelatedDropdownFilter), ("plan", RelatedDropdownFilter))
     list_filter_submit = True
-    list_select_related = ["tenant", "plan"]
-    search_fields = ["tenant__slug", "tenant__name"]
+    list_select_related = ("tenant", "plan")
+    search_fields = ("tenant__slug", "tenant__name")

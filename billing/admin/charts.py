@@ -29,7 +29,11 @@ class Chart(NamedTuple):
 def bars(title: str, labels: Sequence[str], series: Sequence[Series], *, stacked: bool = True) -> Chart:
     """Return a bar chart of the series over the labels, one on top of the other where *stacked*."""
     datasets = [
-        {"label": one.label, "data": [_figure(figure) for figure in one.figures], "backgroundColor": one.colour}
+        {
+            "label": one.label,
+            "data": [_figure(figure) for figure in one.figures],
+            "backgroundColor": one.colour,
+        }
         for one in series
     ]
     return Chart(title, _json({"labels": labels, "datasets": datasets}), _json(_options(stacked=stacked)))
@@ -40,7 +44,13 @@ def _figure(figure: int | Decimal) -> int | str:
 
 
 def _options(*, stacked: bool) -> dict[str, Any]:
-    legend_labels = {"boxWidth": 7, "boxHeight": 7, "usePointStyle": True, "pointStyle": "circle", "color": TICKS}
+    legend_labels = {
+        "boxWidth": 7,
+        "boxHeight": 7,
+        "usePointStyle": True,
+        "pointStyle": "circle",
+        "color": TICKS,
+    }
     return {
         "animation": False,
         "maintainAspectRatio": False,

@@ -1,6 +1,5 @@
 """Credit notes, payments and what Stripe told us: written elsewhere, read here."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -21,7 +20,7 @@ class CreditNoteLineInline(FactsInline):
     """What a credit note gives back, line by line."""
 
     model = CreditNoteLine
-    fields = readonly_fields = ["invoice_line", "given_back"]
+    fields = readonly_fields = ("invoice_line", "given_back")
     hide_title = True
 
     @admin.display(description="given back")
@@ -38,12 +37,12 @@ class CreditNoteLineInline(FactsInline):
 class CreditNoteAdmin(FactsAdmin):
     """Credit notes; an invoice's page issues them."""
 
-    list_display = ["number", "invoice", "given_back", "reason", "issued_at"]
-    list_select_related = ["invoice__tenant"]
-    search_fields = ["number", "invoice__number", "invoice__tenant__slug"]
-    fields: Sequence[Any] = [("number", "invoice"), ("given_back", "issued_at"), "reason"]
-    readonly_fields = ["given_back"]
-    inlines = [CreditNoteLineInline]
+    list_display = ("number", "invoice", "given_back", "reason", "issued_at")
+    list_select_related = ("invoice__tenant",)
+    search_fields = ("number", "invoice__number", "invoice__tenant__slug")
+    fields = (("number", "invoice"), ("given_back", "issued_at"), "reason")
+    readonly_fields = ("given_back",)
+    inlines = (CreditNoteLineInline,)
 
     @admin.display(description="given back")
     def given_back(self, note: CreditNote) -> str:
@@ -55,13 +54,13 @@ class CreditNoteAdmin(FactsAdmin):
 class PaymentAdmin(FactsAdmin):
     """Payments; an invoice's page records them."""
 
-    list_display = ["invoice", "amount", "method", "reference", "received_at"]
-    list_filter = [("received_at", RangeDateTimeFilter)]
+    list_display = ("invoice", "amount", "method", "reference", "received_at")
+    list_filter = (("received_at", RangeDateTimeFilter),)
     list_filter_submit = True
-    list_select_related = ["invoice__tenant"]
-    search_fields = ["reference", "invoice__number", "invoice__tenant__slug"]
-    fields: Sequence[Any] = [("invoice", "amount"), ("method", "reference"), ("received_at", "recorded_at")]
-    readonly_fields = ["amount", "recorded_at"]
+    list_select_related = ("invoice__tenant",)
+    search_fields = ("reference", "invoice__number", "invoice__tenant__slug")
+    fields = (("invoice", "amount"), ("method", "reference"), ("received_at", "recorded_at"))
+    readonly_fields = ("amount", "recorded_at")
 
     @admin.display(description="amount")
     def amount(self, payment: Payment) -> str:
@@ -73,11 +72,11 @@ class PaymentAdmin(FactsAdmin):
 class StripeInvoiceAdmin(FactsAdmin):
     """Invoices on their way to Stripe; an invoice's page pushes them."""
 
-    list_display = ["invoice", "shown_state", "problem", "tries", "pushed_at", "stripe_id"]
-    list_filter = [("state", ChoicesDropdownFilter)]
+    list_display = ("invoice", "shown_state", "problem", "tries", "pushed_at", "stripe_id")
+    list_filter = (("state", ChoicesDropdownFilter),)
     list_filter_submit = True
-    list_select_related = ["invoice__tenant"]
-    search_fields = ["stripe_id", "invoice__number", "invoice__tenant__slug"]
+    list_select_related = ("invoice__tenant",)
+    search_fields = ("stripe_id", "invoice__number", "invoice__tenant__slug")
 
     @badge("state", STRIPE_COLOURS)
     def shown_state(self, row: StripeInvoice) -> str:
@@ -89,7 +88,7 @@ class StripeInvoiceAdmin(FactsAdmin):
 class StripeWebhookAdmin(FactsAdmin):
     """What Stripe delivered."""
 
-    list_display = ["type", "event_id", "received_at", "worked_at", "tries", "problem"]
-    list_filter = [("received_at", RangeDateTimeFilter)]
+    list_display = ("type", "event_id", "received_at", "worked_at", "tries", "problem")
+    list_filter = (("received_at", RangeDateTimeFilter),)
     list_filter_submit = True
-    search_fields = ["event_id", "type"]
+    search_fields = ("event_id", "type")

@@ -52,7 +52,7 @@ def test_a_key_is_shown_once_and_found_nowhere_else(
     answer = admin_client.post(lever("issue-key", tenant), form)
     (text,) = set(KEY.findall(answer.content.decode()))
     assert authenticate_key(text=text, scope=Scope.USAGE_READ, now=timezone.now()).name == "ci"
-    assert answer["Cache-Control"] == "no-store"
+    assert "no-store" in answer["Cache-Control"]
     secret = text[20:52]
     assert secret not in answer.request["PATH_INFO"] + str(answer.headers) + caplog.text
     assert not [told for told in get_messages(answer.wsgi_request) if secret in str(told)]
@@ -66,8 +66,15 @@ def test_a_key_is_shown_once_and_found_nowhere_else(
         assert str(bytes(key.digest)) not in shown
 
 
-def test_a_key_that_would_end_in_the_past_is_refused_on_the_form(admin_client: Client, tenant: Tenant) -> None:
-    form = {"key_name": "ci", "scopes": ["inference"], "expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+def test_a_key_that_would_end_in_the_past_is_refused_on_the_form(
+    admin_client: Client, tenant: Tenant
+) -> None:
+    form = {
+        "key_name": "ci",
+        "scopes": ["inference"],
+        "expires_at_0": "2020-01-01",
+        "expires_at_1": "00:00:00",
+    }
     answer = admin_client.post(lever("issue-key", tenant), form)
     assert "This has passed already" in answer.content.decode()
     answer = admin_client.post(lever("issue-key", tenant), {"key_name": "ci", "scopes": ["root"]})
@@ -122,7 +129,10 @@ def test_suspending_changes_that_tenant_only_and_can_be_undone(
     admin_client.post(lever("activate", tenant))
     tenant.refresh_from_db()
     assert tenant.status == "active"
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == ["Suspend.", "Activate."]
+    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+        "Suspend.",
+        "Activate.",
+    ]
 
 
 def test_looking_at_a_lever_changes_nothing(admin_client: Client, tenant: Tenant) -> None:
@@ -155,7 +165,9 @@ def test_staff_without_permissions_see_no_tenant(tenant: Tenant) -> None:
     client = staff()
     assert client.get(reverse("admin:tenants_tenant_changelist")).status_code == 403
     assert client.get(reverse("admin:tenants_tenant_change", args=[tenant.pk])).status_code == 403
-    assert "Tenants" not in client.get(reverse("admin:index")).content.decode()
+    assert (
+        reverse("admin:tenants_tenant_changelist") not in client.get(reverse("admin:index")).content.decode()
+    )
 
 
 def test_who_is_not_staff_is_asked_to_sign_in(client: Client, tenant: Tenant) -> None:
@@ -183,8 +195,10 @@ def test_members_are_added_on_the_tenants_page(admin_client: Client, tenant: Ten
         "members-INITIAL_FORMS": "0",
         "members-0-user": str(ann.pk),
         "members-0-role": "finance",
-        "api_keys-TOTAL_FORMS": "0",
-        "api_keys-INITIAL_FORMS": "0",
+    } | {
+        f"{inline}-{count}_FORMS": "0"
+        for inline in ("subscriptions", "api_keys")
+        for count in ("TOTAL", "INITIAL")
     }
     answer = admin_client.post(reverse("admin:tenants_tenant_change", args=[tenant.pk]), form)
     assert answer.status_code == 302
