@@ -1,8 +1,8 @@
 """The invoice on paper: a plain value in, HTML or PDF out.
 
-Both renderings are drawn from the same words (`_page`), so they cannot disagree. Whatever people typed (names,
-addresses, models) reaches Django's template as context, which escapes it, and typst as JSON data, which it
-never reads as markup.
+Both renderings are drawn from the same words (`_page`), so they cannot disagree. Whatever people typed
+(names, addresses, models) reaches Django's template as context, which escapes it, and typst as JSON data,
+which it never reads as markup.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class Party(NamedTuple):
 
 
 class DocumentLine(NamedTuple):
-    """A line of an invoice; money in minor units of the document's currency, `kind` as on the invoice line."""
+    """A line of an invoice; money in minor units of the document's currency, kinds as on the row."""
 
     kind: str
     model: str
@@ -64,8 +64,8 @@ class DocumentLine(NamedTuple):
     quality: str
     quantity: int
     calls: int
-    unit_amount: Decimal
-    per: int
+    unit_amount: Decimal | None
+    per: int | None
     discount_percent: Decimal
     list_minor: int
     discount_minor: int
@@ -75,7 +75,7 @@ class DocumentLine(NamedTuple):
 
 
 class InvoiceDocument(NamedTuple):
-    """All that an invoice shows. Instants are aware UTC; the period is [start, end); a draft has no number."""
+    """All that an invoice shows. Instants are aware UTC, the period [start, end); a draft has no number."""
 
     seller: Party
     customer: Party
@@ -155,21 +155,15 @@ def _facts(document: InvoiceDocument) -> list[dict[str, str]]:
 
 
 def _sections(document: InvoiceDocument) -> list[dict[str, Any]]:
-    """Gather charged lines: this period's usage first, then late usage, a section for each original period."""
+    """Gather charged lines: this period's usage, then late usage, a section for each original period."""
     current = [line for line in document.lines if line.kind == "usage"]
     late = [line for line in document.lines if line.kind == "late_usage"]
-    sections = [
-        {"title": f"Usage in {_period(document.period_start, document.period_end)}", "lines": current}
-    ]
+    sections = [(f"Usage in {_period(document.period_start, document.period_end)}", current)]
     for start, lines in groupby(late, key=lambda line: line.original_period_start):
         assert start is not None, "late usage names its period"
-        sections.append(
-            {"title": f"Late usage of {start:%B %Y}, at the prices of that month", "lines": list(lines)}
-        )
+        sections.append((f"Late usage of {start:%B %Y}, at the prices of that month", list(lines)))
     return [
-        {"title": section["title"], "models": _models(section["lines"], document.currency)}
-        for section in sections
-        if section["lines"]
+        {"title": title, "models": _models(lines, document.currency)} for title, lines in sections if lines
     ]
 
 
@@ -216,8 +210,10 @@ def _money_writer(currency: str) -> Callable[[int], str]:
     return lambda minor: f"{to_decimal(minor, currency):,f}".replace("-", "−")
 
 
-def _unit_price(amount: Decimal, per: int) -> str:
+def _unit_price(amount: Decimal | None, per: int | None) -> str:
     """Write a unit price with the two decimals that readers expect, or more where it has more."""
+    if amount is None or per is None:
+        return ""
     text = format_decimal(amount)
     whole, _, decimals = text.partition(".")
     figure = f"{int(whole):,}.{decimals:0<2}"

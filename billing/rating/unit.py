@@ -1,8 +1,8 @@
 """The flat price: so much per so many units.
 
 list = quantity × amount / per, and it must come out exact. An amount has at most 12 decimals and `per`
-divides 10¹², so 1 / per has 12 decimals at most, and list prices are whole multiples of 10⁻²⁴. A `per` of
-3 would leave thirds, which no decimal holds: such a price is refused when made, not rounded when used.
+is a power of ten up to 10¹², so list prices are whole multiples of 10⁻²⁴. A `per` of 3 would leave thirds,
+which no decimal holds: such a price is refused when made, not rounded when used.
 """
 
 from decimal import Decimal
@@ -12,7 +12,7 @@ from billing.money import exact_product, exact_quotient
 
 AMOUNT_DIGITS = 12
 AMOUNT_LIMIT = Decimal(10) ** 12
-PER_LIMIT = 10**12
+PERS = tuple(10**power for power in range(13))
 
 
 class InvalidPrice(ValueError):
@@ -30,7 +30,7 @@ def unit_price(amount: Decimal, per: int) -> UnitPrice:
     """Make a price that is sure to rate exactly.
 
     Raises:
-        InvalidPrice: unless 0 <= amount < 10¹² with at most 12 decimals, and `per` divides 10¹².
+        InvalidPrice: unless 0 <= amount < 10¹² with at most 12 decimals, and `per` is in PERS.
     """
     if not isinstance(amount, Decimal):
         raise InvalidPrice(f"amount {amount!r} must be a Decimal, never a float")
@@ -38,9 +38,9 @@ def unit_price(amount: Decimal, per: int) -> UnitPrice:
         raise InvalidPrice(f"amount {amount} must be at least 0 and under 10^12")
     if amount != round(amount, AMOUNT_DIGITS):
         raise InvalidPrice(f"amount {amount} has more than {AMOUNT_DIGITS} decimals")
-    if per < 1 or PER_LIMIT % per:
+    if per not in PERS:
         raise InvalidPrice(
-            f"per {per} must divide 10^12, so that no price leaves a remainder; 1, 1000 and 1000000 do"
+            f"per {per} must be a power of ten up to 10^12, so that no price leaves a remainder"
         )
     return UnitPrice(amount, per)
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from billing.rating.unit import InvalidPrice, list_price, unit_price
 from tests.billing.rating.strategies import QUANTITIES, UNIT_PRICES
@@ -15,18 +14,9 @@ def test_list_price_is_quantity_times_amount_by_per_to_the_last_digit(quantity: 
     assert Fraction(list_price(quantity, price)) == quantity * Fraction(price.amount) / price.per
 
 
-@given(st.integers(1, 10**12))
-def test_a_per_is_taken_exactly_if_it_divides_the_limit(per: int) -> None:
-    if 10**12 % per:
-        with pytest.raises(InvalidPrice, match=r"must divide 10\^12"):
-            unit_price(Decimal(1), per)
-    else:
-        assert unit_price(Decimal(1), per).per == per
-
-
-@pytest.mark.parametrize("per", [0, -1, 3, 7, 1536, 10**13])
+@pytest.mark.parametrize("per", [0, -1, 3, 5, 1024, 10**13])
 def test_a_per_that_would_leave_a_remainder_is_refused(per: int) -> None:
-    with pytest.raises(InvalidPrice, match=rf"per {per} must divide"):
+    with pytest.raises(InvalidPrice, match=rf"per {per} must be a power of ten"):
         unit_price(Decimal("0.50"), per)
 
 

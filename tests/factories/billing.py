@@ -1,0 +1,50 @@
+"""Plans, prices and subscriptions, as they were before anybody subscribed."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import factory
+
+from billing.models import HitDiscount, Plan, Price, Subscription
+from tests.factories.tenants import TenantFactory
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class PlanFactory(factory.django.DjangoModelFactory[Plan]):
+    class Meta:
+        model = Plan
+
+    name = factory.Sequence(lambda number: f"plan-{number}")
+    currency = "USD"
+
+
+class PriceFactory(factory.django.DjangoModelFactory[Price]):
+    class Meta:
+        model = Price
+
+    plan = factory.SubFactory(PlanFactory)
+    model = "qwen"
+    pool = "input"
+    amount = Decimal("0.50")
+    per = 1_000_000
+    effective_from = LONG_AGO
+
+
+class HitDiscountFactory(factory.django.DjangoModelFactory[HitDiscount]):
+    class Meta:
+        model = HitDiscount
+
+    plan = factory.SubFactory(PlanFactory)
+    outcome = "exact"
+    percent = Decimal(100)
+    effective_from = LONG_AGO
+
+
+class SubscriptionFactory(factory.django.DjangoModelFactory[Subscription]):
+    class Meta:
+        model = Subscription
+
+    tenant = factory.SubFactory(TenantFactory)
+    plan = factory.SubFactory(PlanFactory)
+    starts_at = LONG_AGO
