@@ -1,8 +1,18 @@
-"""The data plane on its own: ``uvicorn config.gateway:application``. Loads no Django."""
+"""The data plane as a server runs it, on its own: ``uvicorn config.gateway:application``. Loads no Django."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from config import env
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+METERED = ("/v1/", "/v2/")
 
 
 def gateway_settings() -> GatewaySettings:
@@ -24,4 +34,45 @@ def gateway_settings() -> GatewaySettings:
     )
 
 
-application = Gateway(gateway_settings())
+class Server:
+    """One process's application: the gateway, the probes, and a control plane for all else if there is one."""
+
+    def __init__(self, gateway: Gateway, control_plane: Asgi | None = None) -> None:
+        self.gateway = gateway
+        self.elsewhere: Asgi = control_plane or gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the process's lifespan."""
+        if scope["type"] == "http" and scope["path"].startswith(METERED):
+            await self.gateway(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["path"] == "/healthz":
+            await _answer(send, 200, b"ok\n")
+        elif scope["path"] == "/readyz":
+            await self._readyz(send)
+        else:
+            await self.elsewhere(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.gateway.startup()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.gateway.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _readyz(self, send: Send) -> None:
+        if self.gateway.ready():
+            await _answer(send, 200, b"ready\n")
+        else:
+            await _answer(send, 503, b"starting: the catalog is not loaded; is PostgreSQL up?\n")
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+application = Server(Gateway(gateway_settings()))

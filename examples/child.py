@@ -22,10 +22,13 @@ class ChildError(RuntimeError):
     """A child process ended or stayed silent before it served; the message has the end of its log."""
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def free_port(preferred: int = 0) -> int:
+    """Return a loopback port that nobody listens on at the moment: the preferred one, or any."""
+    try:
+        with socket.create_server(("127.0.0.1", preferred)) as listener:
+            return int(listener.getsockname()[1])
+    except OSError:
+        return free_port()
 
 
 def answers(url: str) -> bool:

@@ -1,7 +1,8 @@
 """The operator's pages for tenants, their members and their API keys."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -226,13 +227,13 @@ class ApiKeyInline(KeyColumns, FactsInline):
 class TenantAdmin(OperatorAdmin):
     """Tenants, with their members and keys."""
 
-    list_display = ("name", "slug", "shown_status", "created_at")
+    list_display: tuple[str, ...] = ("name", "slug", "shown_status", "created_at")
     list_filter = (("status", ChoicesDropdownFilter),)
     list_filter_submit = True
     search_fields = ("slug", "name", "billing_email")
     fields = (("name", "slug"), "billing_email", "billing_address")
-    inlines = (MemberInline, ApiKeyInline)
-    levers = (IssueKey, SuspendTenant, ActivateTenant)
+    inlines: ClassVar[tuple[Any, ...]] = (MemberInline, ApiKeyInline)
+    levers: Sequence[type[Lever]] = (IssueKey, SuspendTenant, ActivateTenant)
 
     @badge("status", {Tenant.Status.ACTIVE: "success", Tenant.Status.SUSPENDED: "danger"})
     def shown_status(self, tenant: Tenant) -> str:

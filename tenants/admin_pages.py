@@ -111,7 +111,7 @@ class OperatorAdmin(UnfoldAdmin):
         self, request: HttpRequest, template: str, title: str, *, row: Any = None, **context: Any
     ) -> TemplateResponse:
         """Return a page of this admin about *row*, or about the table, in the admin's own frame."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         media = self.media + context["form"].media if "form" in context else self.media
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "original": row, "title": title}
         return TemplateResponse(request, template, {**frame, "media": media, **context})

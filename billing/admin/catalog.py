@@ -232,7 +232,7 @@ class PlanAdmin(OperatorAdmin):
         return ["name", "currency"] if obj else []
 
     def get_inlines(self, request: HttpRequest, obj: Plan | None) -> list[Any]:
-        return self.inlines if obj else []
+        return list(self.inlines) if obj else []
 
 
 @admin.register(Subscription)

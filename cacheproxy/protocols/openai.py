@@ -106,8 +106,8 @@ class OpenAIDialect:
         if request.surface == EMBEDDINGS:
             vectors = [item.get("embedding") for item in _objects(answer.get("data"))]
             return all(vectors) and len(vectors) == len(_inputs(request))
-        endings = [choice.get("finish_reason") for choice in _objects(answer.get("choices"))]
-        return bool(endings) and not any(ending in FAILED_ENDINGS for ending in endings)
+        choices = _objects(answer.get("choices"))
+        return bool(choices) and all(map(_has_ended_well, choices))
 
     def usage(
         self, request: InferenceRequest, answer: Any, metering: Mapping[str, Any], body_size: int
@@ -171,6 +171,10 @@ def _flag(fields: dict[str, Any], name: str, param: str) -> bool:
 def _objects(items: Any) -> list[dict[str, Any]]:
     """Return the objects of what should be a list of them; whatever else stands there counts as empty."""
     return [item if isinstance(item, dict) else {} for item in items] if isinstance(items, list) else []
+
+
+def _has_ended_well(choice: dict[str, Any]) -> bool:
+    return isinstance(choice.get("message"), dict) and choice.get("finish_reason") not in FAILED_ENDINGS
 
 
 def _inputs(request: InferenceRequest) -> list[Any]:

@@ -8,8 +8,9 @@ the last word counts, but silence (null or absence) takes nothing back.
 
 from typing import Any
 
-_IDENTITY = frozenset({"id", "type", "name", "role", "index"})
+_IDENTITY = frozenset({"id", "type", "name", "role", "index", "format"})
 _HEAD_IDENTITY = frozenset({"id", "object", "created", "model"})
+_PADDING = "obfuscation"  # OpenAI's random text, there to hide the lengths of chunks from eavesdroppers
 FAILED_ENDINGS = (None, "", "error")
 """Finish reasons that are none, or say that the upstream broke off (OpenRouter)."""
 
@@ -40,7 +41,7 @@ class ChatAssembly:
                     self._add_choice(_object(choice))
             elif field == "usage":
                 _say_again(self._usage, _object(value))
-            elif field not in _HEAD_IDENTITY or self._head.get(field) is None:
+            elif field != _PADDING and (field not in _HEAD_IDENTITY or self._head.get(field) is None):
                 _say_again(self._head, {field: value})
 
     def answer(self) -> dict[str, Any]:

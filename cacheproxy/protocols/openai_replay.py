@@ -32,7 +32,7 @@ def _pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     rest = {field: value for field, value in choice.items() if field not in ("message", "logprobs")}
     logprobs = {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
     for delta in _deltas(choice["message"]):
-        with_text = logprobs if "content" in delta or "refusal" in delta else {}
+        with_text = logprobs if delta.get("content") or delta.get("refusal") else {}
         yield {"index": choice["index"], "delta": delta, **with_text, "finish_reason": None}
         if with_text:
             logprobs = {}

@@ -48,7 +48,7 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         """Load the models and read one blank page, so that the first customer does not pay for warming up."""
         from rapidocr import RapidOCR
 
-        self.reader = RapidOCR(
+        self.reader: Any = RapidOCR(
             params={
                 "Global.log_level": "error",
                 "Global.use_cls": False,  # pages stand upright; the classifier only tells up from down
@@ -64,7 +64,7 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         Raises:
             HTTPException: 400 where there is no image, or none that can be decoded.
         """
-        encoded = request.get("image") if isinstance(request, dict) else None
+        encoded = request.get("image")
         if not isinstance(encoded, str):
             raise HTTPException(400, "field 'image' must be a string: a PNG or JPEG in base64")
         return decode_image(encoded)

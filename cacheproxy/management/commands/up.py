@@ -15,10 +15,11 @@ from typing import IO, Any
 
 import honcho.manager
 import psutil
+import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connection
+from django.db import connection
 from redis import Redis, RedisError
 
 from tenants.models import User
@@ -111,10 +112,9 @@ def _is_leftover(process: psutil.Process, home: str) -> bool:
 
 
 def _require_servers() -> None:
-    try:
-        with connection.temporary_connection():
-            pass
-    except OperationalError as error:
+    try:  # not through Django, which assumes a role that the first migration makes
+        psycopg.connect(settings.DATABASE_URL).close()
+    except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[0]
         raise CommandError(
             f"PostgreSQL cannot be reached: {reason}\nStart it, or unset DATABASE_URL."
@@ -142,7 +142,9 @@ def _ensure_admin(home: Path) -> str:
 
 def _commands(port: int, workers: int) -> dict[str, list[str]]:
     python = [sys.executable, "-m"]
-    celery = [*python, "celery", "-A", "config"]
+    # It warns of running as root, which inside a container is the rule.
+    quiet = "ignore:You're running the worker with superuser privileges"
+    celery = [sys.executable, "-W", quiet, "-m", "celery", "--quiet", "-A", "config"]
     schedule = str(settings.HOME / "celerybeat-schedule")
     return {
         "web": [
