@@ -165,7 +165,10 @@ class OperatorAdmin(UnfoldAdmin):
         return self._to_row(form.row)
 
     def _to_row(self, row: Any) -> HttpResponseRedirect:
-        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", row.pk)
+        pages = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        if row.pk and self.model._default_manager.filter(pk=row.pk).exists():
+            return redirect(f"{pages}_change", row.pk)
+        return redirect(f"{pages}_changelist")
 
     def _button(self, lever: type[Lever], row: Any) -> dict[str, Any]:
         route = f"admin:{self.opts.app_label}_{self.opts.model_name}_{lever.name}"

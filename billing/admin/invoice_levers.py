@@ -21,8 +21,9 @@ from billing.models import Invoice, StripeInvoice
 from billing.money import format_money, minor_unit, settle
 from billing.services.collection import push_invoice
 from billing.services.credits import issue_credit_note
-from billing.services.invoicing import finalise_invoice, refresh_draft, verify_invoice
+from billing.services.invoicing import draft_invoice, finalise_invoice
 from billing.services.payments import mark_uncollectible, record_payment, void_invoice
+from metering.periods import Period
 from tenants.admin_pages import Lever, ShowOnce
 
 METHODS = [("bank_transfer", "bank transfer"), ("cash", "cash"), ("card", "card"), ("other", "other")]
@@ -48,8 +49,11 @@ class RefreshDraft(InvoiceLever):
     statuses = (Status.DRAFT,)
 
     def pull(self, *, now: datetime) -> str:
-        invoice = refresh_draft(invoice=self.row, now=now)
-        return f"The draft is now {format_money(invoice.net_minor, invoice.currency)}."
+        period = Period(self.row.period_start, self.row.period_end)
+        draft = draft_invoice(tenant=self.row.tenant, period=period, now=now)
+        if draft is None:
+            return "There is nothing to invoice any more, so the draft is gone."
+        return f"The draft is now {format_money(draft.net_minor, draft.currency)}."
 
 
 class Finalise(InvoiceLever):
@@ -129,6 +133,7 @@ class RecordPayment(MoneyLever):
     )
 
     def pull(self, *, now: datetime) -> str:
+        del now
         asked = self.cleaned_data
         record_payment(
             invoice=self.row,
@@ -136,7 +141,6 @@ class RecordPayment(MoneyLever):
             method=asked["method"],
             reference=asked["reference"],
             received_at=asked["received_at"],
-            now=now,
         )
         return "The payment is recorded."
 

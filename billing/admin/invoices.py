@@ -16,7 +16,7 @@ from billing.admin.words import thousands
 from billing.documents import render_html, render_pdf
 from billing.models import CreditNote, Invoice, InvoiceLine, Payment, StripeInvoice
 from billing.money import format_decimal, format_money
-from billing.selectors import invoice_document
+from billing.selectors.invoices import invoice_document
 from tenants.admin_pages import FactsAdmin, badge, button
 
 STATUS_COLOURS = {
@@ -103,14 +103,14 @@ class InvoiceAdmin(FactsAdmin):
     def pdf_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
         """Download the invoice as PDF."""
         invoice = self._visible(request, row_id)
-        response = HttpResponse(render_pdf(invoice_document(invoice)), content_type="application/pdf")
+        response = HttpResponse(render_pdf(invoice_document(invoice=invoice)), content_type="application/pdf")
         name = invoice.number or f"draft-{invoice.tenant.slug}-{invoice.period_start:%Y-%m}"
         response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
         return response
 
     def html_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
         """Show the invoice as its customer sees it."""
-        return HttpResponse(render_html(invoice_document(self._visible(request, row_id))))
+        return HttpResponse(render_html(invoice_document(invoice=self._visible(request, row_id))))
 
     def row_links(self, request: HttpRequest, row: Invoice) -> list[dict[str, Any]]:
         return [
