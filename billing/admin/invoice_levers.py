@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.validators import DecimalValidator
 from django.utils import timezone
 from unfold.enums import ActionVariant
 from unfold.widgets import (
@@ -26,6 +27,7 @@ from billing.services.payments import mark_uncollectible, record_payment, void_i
 from metering.periods import Period
 from tenants.admin_pages import Lever, ShowOnce
 
+MAX_DIGITS = 18
 METHODS = [("bank_transfer", "bank transfer"), ("cash", "cash"), ("card", "card"), ("other", "other")]
 Status = Invoice.Status
 
@@ -97,15 +99,16 @@ class MarkUncollectible(InvoiceLever):
 
 
 class MoneyLever(InvoiceLever):
-    """A lever that asks for an amount in the invoice's currency."""
+    """A lever that asks for an amount in the invoice's currency, at first what is owed."""
+
+    amount = forms.DecimalField(min_value=Decimal(0), widget=UnfoldAdminDecimalFieldWidget)
 
     def __init__(self, *args: Any, row: Invoice, **kwargs: Any) -> None:
         super().__init__(*args, row=row, **kwargs)
-        digits = minor_unit(row.currency)
         amount = self.fields["amount"]
-        assert isinstance(amount, forms.DecimalField)
         amount.label = f"Amount ({row.currency})"
-        amount.validators.append(forms.DecimalField(max_digits=18, decimal_places=digits).validators[-1])
+        amount.initial = to_decimal(owed_minor(invoice=row), row.currency)
+        amount.validators.append(DecimalValidator(MAX_DIGITS, minor_unit(row.currency)))
 
     def amount_minor(self) -> int:
         """Return the amount asked for in minor units."""
@@ -120,7 +123,6 @@ class RecordPayment(MoneyLever):
     explanation = "Money that came by another way than Stripe. The invoice is paid once all of it is covered."
     statuses = (Status.OPEN, Status.UNCOLLECTIBLE)
 
-    amount = forms.DecimalField(min_value=Decimal(0), max_digits=18, widget=UnfoldAdminDecimalFieldWidget)
     method = forms.ChoiceField(choices=METHODS, widget=UnfoldAdminSelectWidget)
     reference = forms.CharField(
         required=False,
@@ -153,7 +155,6 @@ class IssueCreditNote(MoneyLever):
     explanation = "Gives back part or all of the invoice, spread over its lines by largest remainder."
     statuses = (Status.OPEN, Status.PAID, Status.UNCOLLECTIBLE)
 
-    amount = forms.DecimalField(min_value=Decimal(0), max_digits=18, widget=UnfoldAdminDecimalFieldWidget)
     reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
 
     def pull(self, *, now: datetime) -> str:
