@@ -24,6 +24,9 @@ from billing.errors import (
 )
 from billing.money import minor_unit
 
+# It would write an id into the home directory and send it, with facts about this machine, on every call.
+stripe.enable_telemetry = False
+
 TIMEOUT_SECONDS = (5, 30)  # to connect, to be answered
 NETWORK_RETRIES = 2
 LINES_MAX = 250
@@ -90,10 +93,15 @@ class StripeGateway:
         if getattr(customer, "deleted", False):
             raise StripeRefused(f"The Stripe customer {customer_id} is deleted.")
 
-    def fetch_invoice(self, invoice_id: str) -> RemoteInvoice:
-        """Return an invoice as it stands now."""
+    def fetch_invoice(self, invoice_id: str) -> RemoteInvoice | None:
+        """Return an invoice as it stands now; None where Stripe has none: drafts can be deleted there."""
         with _translated():
-            return _remote(self._api.invoices.retrieve(invoice_id))
+            try:
+                return _remote(self._api.invoices.retrieve(invoice_id))
+            except stripe.InvalidRequestError as error:
+                if error.code == "resource_missing":
+                    return None
+                raise
 
     def find_invoice(self, *, number: str, customer_id: str, created_from: datetime) -> RemoteInvoice | None:
         """Return the customer's invoice that carries our number, created no earlier than an instant."""

@@ -56,7 +56,9 @@ def _name(line: InvoiceLine) -> str:
 def _name_together(group: Sequence[InvoiceLine]) -> str:
     names = {_words(line) for line in group}
     models = sorted({line.model for line in group})
-    what = names.pop() if len(names) == 1 else ", ".join(models) if len(models) <= 5 else f"{len(models)} models"
+    what = (
+        names.pop() if len(names) == 1 else ", ".join(models) if len(models) <= 5 else f"{len(models)} models"
+    )
     return f"{what}: {len(group):,} lines together"
 
 

@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 
 @shared_task
 def push_invoices() -> None:
-    """Push the open invoices of tenants that are linked to a Stripe customer; parked ones wait for a person."""
+    """Push the open invoices of tenants that are linked to Stripe; parked ones wait for a person."""
     if is_configured():
         waiting = Invoice.objects.filter(status=Invoice.Status.OPEN, tenant__stripe_customer__isnull=False)
         settled = [StripeInvoice.State.PUSHED, StripeInvoice.State.PARKED]
@@ -48,5 +48,5 @@ def _sweep(rows: Iterable[Row], step: Callable[[Row], object]) -> None:
         except StripeUnavailable as error:
             logger.warning("stripe_unavailable problem=%s", error)
             return
-        except StripeError as error:
-            logger.error("stripe_step_failed row=%s problem=%s", row, error)
+        except StripeError:
+            logger.exception("stripe_step_failed row=%s", row)

@@ -1,15 +1,15 @@
 """Collecting through Stripe: link a tenant, push its invoices, keep both sides of an invoice in step.
 
-No function here may run inside a transaction: Stripe is asked while no lock is held, and each change of ours is
-a short transaction of its own. Every function may be repeated after a crash at any point: what Stripe already
-holds is looked up before anything is made, and what is made carries an idempotency key.
+No function here may run inside a transaction: Stripe is asked while no lock is held, and each change of ours
+is a short transaction of its own. Every function may be repeated after a crash at any point: what Stripe
+already holds is looked up before anything is made, and what is made carries an idempotency key.
 """
 
 import logging
 from datetime import UTC, datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Sum
 
 from billing.errors import (
     InvoiceNotCollectable,
@@ -43,7 +43,9 @@ def link_customer(*, tenant: Tenant, customer_id: str | None = None) -> StripeCu
         return linked
     with connect() as stripe:
         if customer_id is None:
-            customer_id = stripe.create_customer(slug=tenant.slug, name=tenant.name, email=tenant.billing_email)
+            customer_id = stripe.create_customer(
+                slug=tenant.slug, name=tenant.name, email=tenant.billing_email
+            )
         else:
             stripe.check_customer(customer_id)
     return _save_link(tenant, customer_id)
@@ -52,8 +54,8 @@ def link_customer(*, tenant: Tenant, customer_id: str | None = None) -> StripeCu
 def push_invoice(*, invoice: Invoice, now: datetime) -> StripeInvoice:
     """Bring an open invoice to Stripe, which finalises it if its total is ours and collects it from then on.
 
-    A refusal, or a total that differs, parks it with the problem written down; pushing again takes it up where
-    it stands. Idempotent; a pushed invoice stays as it is.
+    A refusal, or a total that differs, parks it with the problem written down; pushing again takes it up
+    where it stands. Idempotent; a pushed invoice stays as it is.
 
     Raises:
         InvoiceNotCollectable: the invoice is not open.
@@ -61,7 +63,9 @@ def push_invoice(*, invoice: Invoice, now: datetime) -> StripeInvoice:
         StripeUnavailable: it stays pending; push it again later.
     """
     if invoice.status != Invoice.Status.OPEN:
-        raise InvoiceNotCollectable(f"{invoice} is {invoice.status}: only open invoices are pushed to Stripe.")
+        raise InvoiceNotCollectable(
+            f"{invoice} is {invoice.status}: only open invoices are pushed to Stripe."
+        )
     customer = link_customer(tenant=invoice.tenant)
     row, _ = StripeInvoice.objects.get_or_create(invoice=invoice)
     if row.state == StripeInvoice.State.PUSHED:
@@ -74,7 +78,7 @@ def push_invoice(*, invoice: Invoice, now: datetime) -> StripeInvoice:
         raise
     except (StripeRefused, StripeDisagrees, StripeAmountUnfit) as error:
         _write_down(row, error, answered=True, state=StripeInvoice.State.PARKED)
-        logger.error("stripe_invoice_parked invoice=%s problem=%s", invoice.number, error)
+        logger.exception("stripe_invoice_parked invoice=%s", invoice.number)
     else:
         _save_pushed(row, remote, now)
     row.refresh_from_db()
@@ -88,15 +92,14 @@ def align_invoice(*, row: StripeInvoice, now: datetime) -> None:
     Paid and void are final on both sides. Idempotent.
 
     Raises:
-        StripeDisagrees: both sides are final and differ, or Stripe was paid another total.
+        StripeDisagrees: both sides are final and differ, Stripe was paid another total, or has it no more.
         StripeNotConfigured, StripeUnavailable, StripeRefused: nothing of ours has changed.
     """
     row.invoice.refresh_from_db()
-    assert row.stripe_id is not None, "only what Stripe has can be aligned"
     try:
         with connect() as stripe:
-            remote = _carry_over(stripe, row, stripe.fetch_invoice(row.stripe_id))
-        _take_over(row.invoice, remote, now)
+            remote = _carry_over(stripe, row, _fetch(stripe, row))
+        _take_over(row.invoice_id, remote, now)
     except StripeError as error:
         _write_down(row, error, answered=isinstance(error, StripeRefused))
         raise
@@ -120,8 +123,9 @@ def _bring(stripe: StripeGateway, row: StripeInvoice, customer_id: str) -> Remot
 
 def _find(stripe: StripeGateway, row: StripeInvoice, customer_id: str) -> RemoteInvoice | None:
     """Look for the invoice at Stripe: a crash may have come between its making and our noting its id."""
-    if row.stripe_id is not None:
-        return stripe.fetch_invoice(row.stripe_id)
+    known = None if row.stripe_id is None else stripe.fetch_invoice(row.stripe_id)
+    if known is not None:
+        return known
     assert row.invoice.finalised_at is not None, "an open invoice is finalised"
     return stripe.find_invoice(
         number=str(row.invoice.number), customer_id=customer_id, created_from=row.invoice.finalised_at
@@ -151,6 +155,16 @@ def _compare(invoice: Invoice, remote: RemoteInvoice) -> None:
         )
 
 
+def _fetch(stripe: StripeGateway, row: StripeInvoice) -> RemoteInvoice:
+    assert row.stripe_id is not None, "only what Stripe has can be aligned"
+    remote = stripe.fetch_invoice(row.stripe_id)
+    if remote is None:
+        raise StripeDisagrees(
+            f"{row.invoice} is {row.invoice.status} here and gone from Stripe ({row.stripe_id})."
+        )
+    return remote
+
+
 def _carry_over(stripe: StripeGateway, row: StripeInvoice, remote: RemoteInvoice) -> RemoteInvoice:
     """Tell Stripe what ended here."""
     number, attempt = str(row.invoice.number), row.tries
@@ -164,8 +178,10 @@ def _carry_over(stripe: StripeGateway, row: StripeInvoice, remote: RemoteInvoice
     return remote
 
 
-def _take_over(invoice: Invoice, remote: RemoteInvoice, now: datetime) -> None:
-    """Let end here what ended at Stripe."""
+@transaction.atomic
+def _take_over(invoice_id: int, remote: RemoteInvoice, now: datetime) -> None:
+    """Let end here what ended at Stripe; locked, because the same event may be worked twice at once."""
+    invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
     match invoice.status, remote.status:
         case "open" | "uncollectible", "paid":
             _compare(invoice, remote)
@@ -175,17 +191,28 @@ def _take_over(invoice: Invoice, remote: RemoteInvoice, now: datetime) -> None:
         case "open", "uncollectible":
             mark_uncollectible(invoice=invoice, now=now)
         case "void", "paid":
-            raise StripeDisagrees(f"{invoice} is void here and was paid at Stripe ({remote.id}): refund it there.")
+            raise StripeDisagrees(
+                f"{invoice} is void here and was paid at Stripe ({remote.id}): refund it there."
+            )
 
 
 def _record_payment(invoice: Invoice, remote: RemoteInvoice, now: datetime) -> None:
-    raise NotImplementedError
+    paid = invoice.payments.aggregate(total=Sum("amount_minor"))["total"] or 0
+    record_payment(
+        invoice=invoice,
+        amount_minor=invoice.net_minor - paid,
+        method="stripe",
+        reference=remote.id,
+        received_at=now if remote.paid_at is None else datetime.fromtimestamp(remote.paid_at, UTC),
+    )
 
 
 def _save_link(tenant: Tenant, customer_id: str) -> StripeCustomer:
     try:
         with transaction.atomic():
-            link, _ = StripeCustomer.objects.update_or_create(tenant=tenant, defaults={"customer_id": customer_id})
+            link, _ = StripeCustomer.objects.update_or_create(
+                tenant=tenant, defaults={"customer_id": customer_id}
+            )
     except IntegrityError as error:
         raise StripeCustomerTaken(f"{customer_id} is linked to another tenant.") from error
     return link
@@ -209,6 +236,6 @@ def _write_down(row: StripeInvoice, error: StripeError, *, answered: bool, state
     What another worker has pushed meanwhile is left alone.
     """
     rows = StripeInvoice.objects.filter(pk=row.pk)
-    rows.update(problem=str(error), tries=F("tries") + answered)
+    rows.update(problem=str(error), tries=F("tries") + int(answered))
     if state is not None:
         rows.exclude(state=StripeInvoice.State.PUSHED).update(state=state)

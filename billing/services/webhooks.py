@@ -1,7 +1,8 @@
 """The inbox of Stripe's webhooks: verified and stored at once, worked later.
 
-The rule: an event only says that something about an invoice has changed. What is true is fetched from Stripe when the
-event is worked, so neither the order nor the number of deliveries matters, and an old event undoes nothing.
+The rule: an event only says that something about an invoice has changed. What is true is fetched from Stripe
+when the event is worked, so neither the order nor the number of deliveries matters, and an old event undoes
+nothing.
 """
 
 import logging
@@ -66,8 +67,9 @@ def receive(*, body: bytes, signature: str) -> None:
 def work(*, now: datetime, limit: int = 100) -> int:
     """Work up to *limit* waiting events and return how many were worked.
 
-    An event that fails keeps its problem and waits: 5 minutes after the first try, twice as long after each further one,
-    8 tries in all. While Stripe is out of reach the rest waits for the next sweep. Several workers may sweep at once.
+    An event that fails keeps its problem and waits: 5 minutes after the first try, twice as long after each
+    further one, 8 tries in all. While Stripe is out of reach the rest waits for the next sweep. Several
+    workers may sweep at once.
     """
     worked = 0
     for _ in range(limit):

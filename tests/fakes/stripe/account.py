@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ Json = dict[str, Any]
 class Account:
     """Customers and invoices by id, and every event so far, oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self.customers: dict[str, Json] = {}
         self.invoices: dict[str, Json] = {}
         self.lines: dict[str, list[Json]] = {}
@@ -32,7 +34,7 @@ class Account:
             "id": self._identify("cus"),
             "object": "customer",
             "balance": 0,
-            "created": _now(),
+            "created": self._now(),
             "currency": None,
             "description": None,
             "email": None,
@@ -58,7 +60,7 @@ class Account:
         self._refuse_taken_number(params.get("number"))
         identifier = self._identify("in")
         self.lines[identifier] = []
-        self.invoices[identifier] = _draft(identifier, customer, params)
+        self.invoices[identifier] = _draft(identifier, customer, params, self._now())
         self._record("invoice.created", self._refresh(identifier))
         return self.invoices[identifier]
 
@@ -99,7 +101,7 @@ class Account:
             raise RefusedError(
                 "An invoice without lines can't be finalized.", code="invoice_no_customer_line_items"
             )
-        now = _now()
+        now = self._now()
         invoice |= {"status": "open", "number": invoice["number"] or f"FAKE-{next(self._serials):04}"}
         invoice |= (
             {"due_date": now + invoice.pop("_days_until_due") * 86400} if "_days_until_due" in invoice else {}
@@ -137,6 +139,9 @@ class Account:
         invoice = self._expect(identifier, {"open"}, "You can only pass in open invoices.")
         return self._move(invoice, "uncollectible", "marked_uncollectible_at", "invoice.marked_uncollectible")
 
+    def _now(self) -> int:
+        return int(self._clock())
+
     def _identify(self, prefix: str) -> str:
         return f"{prefix}_fake{next(self._serials):08}"
 
@@ -145,7 +150,7 @@ class Account:
             "id": self._identify("evt"),
             "object": "event",
             "api_version": API_VERSION,
-            "created": _now(),
+            "created": self._now(),
             "data": {"object": published(thing)},
             "livemode": False,
             "pending_webhooks": 1,
@@ -220,7 +225,7 @@ class Account:
 
     def _move(self, invoice: Json, status: str, transition: str, event: str) -> Json:
         invoice["status"] = status
-        invoice["status_transitions"][transition] = _now()
+        invoice["status_transitions"][transition] = self._now()
         self._record(event, invoice)
         return invoice
 
@@ -228,10 +233,6 @@ class Account:
 def published(thing: Json) -> Json:
     """Return a copy of an object as the API shows it: without the fake's own notes."""
     return copy.deepcopy({name: value for name, value in thing.items() if not name.startswith("_")})
-
-
-def _now() -> int:
-    return int(time.time())
 
 
 def _page(items: list[Json], url: str, params: Json) -> Json:
@@ -245,8 +246,7 @@ def _page(items: list[Json], url: str, params: Json) -> Json:
     return {"object": "list", "url": url, "has_more": has_more, "data": [published(item) for item in page]}
 
 
-def _draft(identifier: str, customer: Json, params: Json) -> Json:
-    now = _now()
+def _draft(identifier: str, customer: Json, params: Json, now: int) -> Json:
     notes = {"_days_until_due": params["days_until_due"]} if "days_until_due" in params else {}
     return notes | {
         "id": identifier,

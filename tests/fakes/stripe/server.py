@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,10 +61,16 @@ Hook = Callable[[Account, Request], None]
 class FakeStripe:
     """The account, its HTTP server, and levers: `before` and `after` take one-shot hooks by route."""
 
-    def __init__(self, *, api_key: str = "sk_test_fake", webhook_secret: str = "whsec_fake") -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str = "sk_test_fake",
+        webhook_secret: str = "whsec_fake",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.api_key = api_key
         self.webhook_secret = webhook_secret
-        self.account = Account()
+        self.account = Account(clock)
         self.keys = IdempotencyKeys()
         self.before: defaultdict[str, list[Hook]] = defaultdict(list)
         self.after: defaultdict[str, list[Hook]] = defaultdict(list)

@@ -49,7 +49,8 @@ class Shop(NamedTuple):
 
 
 @pytest.fixture
-def shop() -> Iterator[Shop]:
+def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(stripe, "enable_telemetry", False)
     http = stripe.RequestsClient(timeout=5)
     with FakeStripe() as fake:
         client = stripe.StripeClient(
