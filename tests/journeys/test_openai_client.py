@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionStreamOp
 from psycopg.rows import namedtuple_row
 
 from examples import child
-from examples.demo_data import CATALOGS, upstream_command
+from examples.demo_data import upstream_command, write_catalog
 from examples.stack import Stack, running_stack
 
 pytestmark = pytest.mark.journey
@@ -37,7 +37,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     port = child.free_port()
     health = f"http://127.0.0.1:{port}/health"
     catalog = folder / "chat.yaml"
-    catalog.write_text((CATALOGS / "chat.yaml").read_text().replace(":9101/", f":{port}/"))
+    write_catalog("chat.yaml", catalog, port=port)
     with (
         child.running(upstream_command("chat_server", port), ready_url=health, log=folder / "chat.log"),
         running_stack(folder / "home", log=folder / "stack.log") as stack,
