@@ -3,4 +3,9 @@
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from billing.api.stripe_webhook import stripe_webhook
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("webhooks/stripe", stripe_webhook),
+]
