@@ -40,6 +40,11 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "align_invoices": {
+            "task": "billing.tasks.align_invoices",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
         "work_webhooks": {
             "task": "billing.tasks.work_webhooks",
             "schedule": 10.0,

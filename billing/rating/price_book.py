@@ -154,6 +154,11 @@ class PriceBook:
         return sha256(msgspec.json.encode(rows)).hexdigest()
 
 
+def combined_version(versions: Iterable[str]) -> str:
+    """Return one version for several books, whatever their order and however often each is named."""
+    return sha256(msgspec.json.encode(sorted(set(versions)))).hexdigest()
+
+
 def rate(quantity: int, price: UnitPrice, percent: Decimal) -> RatedUsage:
     """Rate a quantity, exactly: list = quantity × price, discount = list × percent, charged = the rest."""
     listed = list_price(quantity, price)

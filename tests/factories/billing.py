@@ -6,6 +6,7 @@ from decimal import Decimal
 import factory
 
 from billing.models import HitDiscount, Plan, Price, Subscription
+from tenants.models import Tenant
 from tests.factories.tenants import TenantFactory
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -48,3 +49,17 @@ class SubscriptionFactory(factory.django.DjangoModelFactory[Subscription]):
     tenant = factory.SubFactory(TenantFactory)
     plan = factory.SubFactory(PlanFactory)
     starts_at = LONG_AGO
+
+
+def subscribed_tenant(*, currency: str = "USD", semantic_percent: str = "80") -> Tenant:
+    """Make a tenant on a plan that sells `qwen` by the token and `ocr` by the page."""
+    plan = PlanFactory.create(currency=currency)
+    for model, pool, amount, per in (
+        ("qwen", "input", "0.50", 1_000_000),
+        ("qwen", "cache_read", "0.05", 1_000_000),
+        ("qwen", "output", "1.50", 1_000_000),
+        ("ocr", "units", "0.01", 1),
+    ):
+        PriceFactory.create(plan=plan, model=model, pool=pool, amount=Decimal(amount), per=per)
+    HitDiscountFactory.create(plan=plan, outcome="semantic", percent=Decimal(semantic_percent))
+    return SubscriptionFactory.create(plan=plan).tenant
