@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import factory
+from factory.declarations import Sequence, SubFactory
+from factory.django import DjangoModelFactory
 
 from billing.models import HitDiscount, Plan, Price, Subscription
 from tenants.models import Tenant
@@ -12,19 +13,19 @@ from tests.factories.tenants import TenantFactory
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-class PlanFactory(factory.django.DjangoModelFactory[Plan]):
+class PlanFactory(DjangoModelFactory[Plan]):
     class Meta:
         model = Plan
 
-    name = factory.Sequence(lambda number: f"plan-{number}")
+    name = Sequence(lambda number: f"plan-{number}")
     currency = "USD"
 
 
-class PriceFactory(factory.django.DjangoModelFactory[Price]):
+class PriceFactory(DjangoModelFactory[Price]):
     class Meta:
         model = Price
 
-    plan = factory.SubFactory(PlanFactory)
+    plan = SubFactory(PlanFactory)
     model = "qwen"
     pool = "input"
     amount = Decimal("0.50")
@@ -32,22 +33,22 @@ class PriceFactory(factory.django.DjangoModelFactory[Price]):
     effective_from = LONG_AGO
 
 
-class HitDiscountFactory(factory.django.DjangoModelFactory[HitDiscount]):
+class HitDiscountFactory(DjangoModelFactory[HitDiscount]):
     class Meta:
         model = HitDiscount
 
-    plan = factory.SubFactory(PlanFactory)
+    plan = SubFactory(PlanFactory)
     outcome = "exact"
     percent = Decimal(100)
     effective_from = LONG_AGO
 
 
-class SubscriptionFactory(factory.django.DjangoModelFactory[Subscription]):
+class SubscriptionFactory(DjangoModelFactory[Subscription]):
     class Meta:
         model = Subscription
 
-    tenant = factory.SubFactory(TenantFactory)
-    plan = factory.SubFactory(PlanFactory)
+    tenant = SubFactory(TenantFactory)
+    plan = SubFactory(PlanFactory)
     starts_at = LONG_AGO
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -340,10 +341,10 @@ def test_parallel_drafts_and_finalisings_make_one_invoice_each(tenant: Tenant) -
         assert drafted is not None
         finalise_invoice(invoice=drafted, now=IN_DECEMBER)
 
-    errors = in_threads([lambda known=known: close(known) for known in tenants for _ in range(3)])
+    errors = in_threads([partial(close, known) for known in tenants for _ in range(3)])
     assert all(isinstance(error, PeriodAlreadyClosed | InvoiceNotDraft | DraftOutdated) for error in errors)
-    numbers = sorted(Invoice.objects.values_list("number", flat=True))
-    assert numbers == [f"INV-2026-{index:06d}" for index in range(1, 5)]
+    numbers = Invoice.objects.order_by("number").values_list("number", flat=True)
+    assert list(numbers) == [f"INV-2026-{index:06d}" for index in range(1, 5)]
     assert Invoice.objects.aggregate(most=Max("net_minor"))["most"] == 50
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 from pytest_django import Settings
 
-from billing import tasks
+from billing import stripe_tasks
 from billing.models import Invoice, StripeInvoice, StripeWebhook
 from billing.services.collection import link_customer, push_invoice
 from billing.services.payments import void_invoice
@@ -30,8 +30,8 @@ def test_open_invoices_of_linked_tenants_are_pushed(
     make_invoice(owner=stranger)
     link_customer(tenant=linked.tenant)
 
-    tasks.push_invoices()
-    tasks.push_invoices()
+    stripe_tasks.push_invoices()
+    stripe_tasks.push_invoices()
 
     assert [row.invoice for row in StripeInvoice.objects.filter(state="pushed")] == [linked]
     assert len(fake_stripe.account.invoices) == 1
@@ -45,8 +45,8 @@ def test_a_parked_invoice_waits_for_a_person_and_does_not_hold_up_the_next(
     fake_stripe.before[LINES].append(refuse)
 
     with caplog.at_level(logging.ERROR):
-        tasks.push_invoices()
-        tasks.push_invoices()
+        stripe_tasks.push_invoices()
+        stripe_tasks.push_invoices()
 
     assert sorted(StripeInvoice.objects.values_list("state", flat=True)) == ["parked", "pushed"]
     assert len(fake_stripe.calls(LINES)) == 2
@@ -57,9 +57,9 @@ def test_while_stripe_is_away_the_rest_waits(fake_stripe: FakeStripe, make_invoi
     make_invoice()
     fake_stripe.before[LINES].extend([lose_connection] * 3)
 
-    tasks.push_invoices()
+    stripe_tasks.push_invoices()
     assert len(fake_stripe.calls(LINES)) == 3
-    tasks.push_invoices()
+    stripe_tasks.push_invoices()
 
     assert set(StripeInvoice.objects.values_list("state", flat=True)) == {"pushed"}
 
@@ -69,7 +69,7 @@ def test_what_ended_here_is_told_to_stripe(fake_stripe: FakeStripe, make_invoice
     make_invoice()
     void_invoice(invoice=row.invoice, now=NOW)
 
-    tasks.align_invoices()
+    stripe_tasks.align_invoices()
 
     assert fake_stripe.account.invoices[row.stripe_id or ""]["status"] == "void"
 
@@ -83,8 +83,8 @@ def test_a_refusal_on_one_row_does_not_hold_up_the_next(
     fake_stripe.before["POST /v1/invoices/{id}/void"].append(refuse)
 
     with caplog.at_level(logging.ERROR):
-        tasks.align_invoices()
-    tasks.align_invoices()
+        stripe_tasks.align_invoices()
+    stripe_tasks.align_invoices()
 
     assert "stripe_step_failed" in caplog.text
     assert {invoice["status"] for invoice in fake_stripe.account.invoices.values()} == {"void"}
@@ -93,7 +93,7 @@ def test_a_refusal_on_one_row_does_not_hold_up_the_next(
 def test_the_inbox_is_swept(fake_stripe: FakeStripe, db: None) -> None:
     StripeWebhook.objects.create(event_id="evt_1", type="customer.created", payload={})
 
-    tasks.work_webhooks()
+    stripe_tasks.work_webhooks()
 
     assert StripeWebhook.objects.get().worked_at is not None
 
@@ -103,9 +103,9 @@ def test_without_a_key_nothing_stirs(make_invoice: MakeInvoice, settings: Settin
     make_invoice()
     StripeWebhook.objects.create(event_id="evt_1", type="customer.created", payload={})
 
-    tasks.push_invoices()
-    tasks.align_invoices()
-    tasks.work_webhooks()
+    stripe_tasks.push_invoices()
+    stripe_tasks.align_invoices()
+    stripe_tasks.work_webhooks()
 
     assert Invoice.objects.get().status == "open"
     assert StripeWebhook.objects.get().worked_at is None
