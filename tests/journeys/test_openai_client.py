@@ -1,6 +1,7 @@
 """OpenAI's own client, told nothing but a base URL and a key, against a LitServe server behind the gateway."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import openai
@@ -32,8 +33,7 @@ class Journey(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
-    folder = tmp_path_factory.mktemp("openai")
+def journey(folder: Path) -> Iterator[Journey]:
     port = child.free_port()
     health = f"http://127.0.0.1:{port}/health"
     catalog = folder / "chat.yaml"
