@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import msgspec
@@ -22,7 +21,7 @@ from metering.usage_event import UsageEvent, new_event_id, seal, to_json
 from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.world import Client, World, serving
 from tests.fakes.upstream import FakeUpstream, chat_events, stream
-from tests.fakes.wire import Wire
+from tests.fakes.wire import Wire, wire_to_postgres, wire_to_redis
 
 NOTICED_SECONDS = 2.0
 
@@ -62,13 +61,8 @@ class Wires:
 @pytest.fixture
 async def wires(settings: GatewaySettings) -> AsyncIterator[Wires]:
     """Give wires to PostgreSQL and Redis."""
-    database = urlsplit(settings.database_url)
-    query = {name: values[0] for name, values in parse_qs(database.query).items()}
-    host, port = query["host"], int(query.get("port", 5432))
-    postgres = Wire(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port))
-    address = urlsplit(settings.redis_url or "")
-    redis = Wire(address.path if address.scheme == "unix" else (address.hostname or "", address.port or 6379))
-    number = parse_qs(address.query).get("db", ["0"])[0] if address.scheme == "unix" else address.path.strip("/") or "0"
+    postgres, postgres_url = wire_to_postgres(settings.database_url)
+    redis, redis_url = wire_to_redis(settings.redis_url or "")
     await postgres.start()
     await redis.start()
     yield Wires(
@@ -76,8 +70,8 @@ async def wires(settings: GatewaySettings) -> AsyncIterator[Wires]:
         redis,
         msgspec.structs.replace(
             settings,
-            database_url=f"postgresql://{query.get('user', 'postgres')}@127.0.0.1:{postgres.port}{database.path}",
-            redis_url=f"redis://127.0.0.1:{redis.port}/{number}",
+            database_url=postgres_url(postgres),
+            redis_url=redis_url(redis),
             database_timeout_seconds=0.5,
         ),
     )
