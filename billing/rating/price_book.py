@@ -90,6 +90,11 @@ class PriceBook:
             ],
         )
 
+    @property
+    def models(self) -> list[str]:
+        """Return the names of all models with a price, whenever it is in force."""
+        return sorted(self._first_price)
+
     def price_at(self, *, model: str, pool: str, instant: datetime) -> UnitPrice | None:
         """Return the price in force; None where the plan has none, which is never taken for free."""
         timeline = self._timelines.get((model, pool))
@@ -152,6 +157,11 @@ class PriceBook:
         ]
         rows = [self.currency, sorted(prices), sorted(discounts)]
         return sha256(msgspec.json.encode(rows)).hexdigest()
+
+
+def combined_version(versions: Iterable[str]) -> str:
+    """Return one version for several books, whatever their order and however often each is named."""
+    return sha256(msgspec.json.encode(sorted(set(versions)))).hexdigest()
 
 
 def rate(quantity: int, price: UnitPrice, percent: Decimal) -> RatedUsage:
