@@ -10,9 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from billing.admin.savings import overview
+from billing.admin.savings import picture
 from billing.models import Invoice, StripeInvoice
 from billing.money import format_money
+from billing.selectors.savings import days_of_usage
 from metering.models import Quality, RollupProgress, UsageConflict, UsageRollup
 from metering.periods import Period, month_of
 
@@ -31,8 +32,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "warnings": list(warnings(now)),
         "open_invoices": open_invoices(),
         "open_totals": open_totals(),
-        **overview(month_of(now)),
+        **month_picture(now),
     }
+
+
+def month_picture(now: datetime) -> dict[str, Any]:
+    """Return the cards and charts of this month, of all tenants."""
+    period = month_of(now)
+    until = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return picture(days_of_usage(period=period, now=now), Period(period.start, min(period.end, until)))
 
 
 def warnings(now: datetime) -> Iterator[dict[str, str]]:

@@ -19,7 +19,7 @@ from unfold.widgets import (
 
 from billing.errors import BillingError
 from billing.models import Invoice, StripeInvoice
-from billing.money import format_money, minor_unit, settle
+from billing.money import format_money, minor_unit, settle, to_decimal
 from billing.services.collection import push_invoice
 from billing.services.credits import issue_credit_note
 from billing.services.invoicing import draft_invoice, finalise_invoice

@@ -13,11 +13,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from billing.admin.savings import savings_page
+from billing.admin.savings import savings_page, written_out
 from billing.errors import BillingError
 from billing.models import Plan, Subscription
+from billing.selectors.savings import days_of_usage, total_by
 from billing.services.collection import link_customer
 from billing.services.subscriptions import subscribe
+from metering.periods import month_of
 from tenants.admin import TenantAdmin
 from tenants.admin_pages import FactsInline, Lever, button, require
 from tenants.models import Tenant
@@ -95,9 +97,16 @@ class BilledTenantAdmin(TenantAdmin):
         return tenant.current_plan or "–"
 
     @admin.display(description="saved this month")
-    def saved(self, tenant: Tenant) -> str:
+    def saved(self, tenant: Any) -> str:
         """Return what hits have saved the tenant this month, and the way to its savings page."""
-        return format_html('<a class="text-link" href="{}">{}</a>', savings_link(tenant), "savings")
+        return format_html('<a class="text-link" href="{}">{}</a>', savings_link(tenant), tenant.saved)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        saved = saved_this_month([tenant.pk for tenant in changelist.result_list], timezone.now())
+        for tenant in changelist.result_list:
+            tenant.saved = saved.get(tenant.pk, "–")
+        return changelist
 
     def get_queryset(self, request: HttpRequest) -> Any:
         now = timezone.now()
@@ -123,6 +132,13 @@ class BilledTenantAdmin(TenantAdmin):
         if not request.user.has_perms(SAVINGS_PERMISSIONS):
             return []
         return [button("Savings", savings_link(row), "savings")]
+
+
+def saved_this_month(tenant_ids: list[int], now: datetime) -> dict[int, str]:
+    """Return what each of the tenants that used anything this month has saved, written out."""
+    rows = days_of_usage(period=month_of(now), now=now, tenant_ids=tenant_ids)
+    by_tenant = total_by((row for row in rows if row.currency), lambda row: (row.tenant_id, row.currency))
+    return {tenant: written_out(sums.rated, currency).saved for (tenant, currency), sums in by_tenant.items()}
 
 
 def savings_link(tenant: Tenant) -> str:
