@@ -106,7 +106,7 @@ def render_pdf(document: InvoiceDocument) -> bytes:
         _TYPST_TEMPLATE,
         font_paths=_fonts(),
         sys_inputs={"invoice": data},
-        timestamp=document.issued_at or document.period_end,
+        timestamp=(document.issued_at or document.period_end).replace(microsecond=0),
     )
     assert isinstance(pdf, bytes)
     return pdf

@@ -70,6 +70,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "speed",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("zerorate/favicon.svg")}
+    ],
     "STYLES": [lambda _request: static("zerorate/admin.css")],
     "DASHBOARD_CALLBACK": "billing.admin.dashboard.dashboard",
     "SIDEBAR": {"show_search": False, "navigation": SIDEBAR},

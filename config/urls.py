@@ -1,11 +1,22 @@
 """The control plane's URLs."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from billing.api.stripe_webhook import stripe_webhook
 
+api: list[URLPattern | URLResolver] = [
+    path("", include("billing.api.urls")),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]
+
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include(api)),
     path("webhooks/stripe", stripe_webhook),
 ]
+
+handler404 = "config.problem.not_found"
+handler500 = "config.problem.server_error"

@@ -51,11 +51,13 @@ def usage_by_tenant(
     None for `tenant_ids` means all. Costs O(rolled-up hours of the period), plus the events of cut hours.
     """
     spans = period.split(cuts)
-    parameters = {
+    parameters: dict[str, Any] = {
         "start": period.start,
         "end": period.end,
         "starts": [span.start for span in spans],
-        "cut_hours": sorted({floor_hour(span.start) for span in spans if span.start != floor_hour(span.start)}),
+        "cut_hours": sorted(
+            {floor_hour(span.start) for span in spans if span.start != floor_hour(span.start)}
+        ),
         "tenant_ids": None if tenant_ids is None else list(tenant_ids),
     }
     with connection.cursor() as cursor:

@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.db import models, transaction
 
 from tenants import keys
 from tenants.errors import KeyNotUsable, UnknownScope
 from tenants.models import ApiKey, Scope, Tenant, all_scopes
+
+USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class IssuedKey(NamedTuple):
@@ -93,3 +95,11 @@ def suspend_tenant(*, tenant: Tenant) -> None:
 def activate_tenant(*, tenant: Tenant) -> None:
     """Let *tenant* call again. Idempotent."""
     Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.ACTIVE)
+
+
+def note_key_use(*, api_key: ApiKey, now: datetime) -> None:
+    """Move the key's `last_used_at` to *now*, at most once a minute however often it is used."""
+    due = now - USE_NOTED_EVERY
+    if api_key.last_used_at is None or api_key.last_used_at <= due:
+        not_noted = models.Q(last_used_at=None) | models.Q(last_used_at__lte=due)
+        ApiKey.objects.filter(not_noted, pk=api_key.pk).update(last_used_at=now)

@@ -10,10 +10,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from billing.admin.savings import picture
+from billing.admin.savings import money_cards, money_charts, until_today, usage_cards, usage_charts
 from billing.models import Invoice, StripeInvoice
 from billing.money import format_money
-from billing.selectors.savings import days_of_usage
+from billing.selectors.savings import add_figures
+from billing.selectors.savings_of_many import savings_by_currency
 from metering.models import Quality, RollupProgress, UsageConflict, UsageRollup
 from metering.periods import Period, month_of
 
@@ -38,15 +39,22 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def month_picture(now: datetime) -> dict[str, Any]:
     """Return the cards and charts of this month, of all tenants."""
-    period = month_of(now)
-    until = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return picture(days_of_usage(period=period, now=now), Period(period.start, min(period.end, until)))
+    saved = savings_by_currency(period=until_today(month_of(now), now))
+    figures = add_figures(one.total for one in saved.values())
+    days = sorted({day for one in saved.values() for day in one.by_day})
+    daily = [add_figures(one.by_day[day] for one in saved.values()) for day in days]
+    return {
+        "cards": [*usage_cards(figures), *money_cards(saved.values())],
+        "charts": [*money_charts(saved.values()), *usage_charts(days, daily)],
+    }
 
 
 def warnings(now: datetime) -> Iterator[dict[str, str]]:
     """Yield what wants a person: in words, with the way to it."""
     if parked := StripeInvoice.objects.filter(state=StripeInvoice.State.PARKED).count():
-        yield _warning(f"{parked} Stripe invoices are parked.", "billing_stripeinvoice", state__exact="parked")
+        yield _warning(
+            f"{parked} Stripe invoices are parked.", "billing_stripeinvoice", state__exact="parked"
+        )
     if calls := quarantined_calls(month_of(now)):
         yield _warning(
             f"{calls:,} calls of this month are quarantined: their counts cannot be trusted, so they are not charged.",
@@ -59,7 +67,9 @@ def warnings(now: datetime) -> Iterator[dict[str, str]]:
     if rolled_up_at is None:
         yield _warning("Usage has never been rolled up: the figures below are empty.", "metering_usagerollup")
     elif now - rolled_up_at > STALE_AFTER:
-        yield _warning(f"Usage was last rolled up at {rolled_up_at:%Y-%m-%d %H:%M} UTC.", "metering_usagerollup")
+        yield _warning(
+            f"Usage was last rolled up at {rolled_up_at:%Y-%m-%d %H:%M} UTC.", "metering_usagerollup"
+        )
 
 
 def quarantined_calls(period: Period) -> int:

@@ -20,6 +20,8 @@ from unfold.widgets import (
 from billing.errors import BillingError
 from billing.models import Invoice, StripeInvoice
 from billing.money import format_money, minor_unit, settle, to_decimal
+from billing.selectors.invoices import owed_minor
+from billing.selectors.verification import verify_invoice
 from billing.services.collection import push_invoice
 from billing.services.credits import issue_credit_note
 from billing.services.invoicing import draft_invoice, finalise_invoice

@@ -9,13 +9,10 @@ from billing.admin.charts import BLUE, GREEN, GREY, PALE, Chart, Series, bars
 from billing.admin.period_form import PeriodForm
 from billing.admin.words import share, thousands
 from billing.money import format_decimal, format_money, settle, to_decimal
-from billing.rating.price_book import RatedUsage
-from billing.selectors.savings import DayOfUsage, Savings, days_of_usage, total, total_by
+from billing.selectors.savings import Figures, Savings, savings
 from metering.models import Outcome
 from metering.periods import Period
 from tenants.models import Tenant
-
-NOTHING = total([])
 
 
 class Card(NamedTuple):
@@ -39,96 +36,89 @@ def savings_page(tenant: Tenant, asked: Mapping[str, Any], now: datetime) -> dic
     """Return what the savings page of a tenant shows for the period asked for."""
     form = PeriodForm(asked, now=now)
     period = form.period()
-    rows = days_of_usage(period=period, now=now, tenant_ids=[tenant.pk])
+    saved = savings(tenant=tenant, period=until_today(period, now))
     return {
         "form": form,
         "span": f"{period.start:%Y-%m-%d} to {period.end - timedelta(days=1):%Y-%m-%d}",
-        "groups": breakdown(rows),
-        **picture(rows, Period(period.start, min(period.end, _next_midnight(now)))),
+        "groups": breakdown(saved),
+        "cards": [*usage_cards(saved.total), *money_cards([saved])],
+        "charts": [*money_charts([saved]), *usage_charts(list(saved.by_day), list(saved.by_day.values()))],
     }
 
 
-def picture(rows: Sequence[DayOfUsage], period: Period) -> dict[str, Any]:
-    """Return the cards and the charts of some usage over a period."""
-    by_currency = total_by(rows, lambda row: row.currency)
-    by_currency.pop("", None)
-    days = _days(period)
-    money_charts = [
-        _money_chart([row for row in rows if row.currency == currency], currency, days)
-        for currency in by_currency
-    ]
-    return {
-        "cards": [*usage_cards(total(rows)), *money_cards(by_currency)],
-        "charts": [*money_charts, *_usage_charts(rows, days)],
-    }
+def until_today(period: Period, now: datetime) -> Period:
+    """Return the period without its days to come, of which nothing can be drawn."""
+    tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return Period(period.start, max(min(period.end, tomorrow), period.start + timedelta(days=1)))
 
 
-def usage_cards(sums: Savings) -> list[Card]:
+def usage_cards(figures: Figures) -> list[Card]:
     """Return the cards that count."""
+    served, computed = figures.tokens_served, figures.tokens_computed
     cards = [
-        Card("Calls", thousands(sums.calls), f"{thousands(sums.hits)} hits"),
-        Card("Hit rate", share(sums.hits, sums.calls), "of calls"),
-        Card("Tokens served", thousands(sums.served)),
-        Card("Tokens computed", thousands(sums.computed), f"{share(sums.computed, sums.served)} of those served"),
+        Card("Calls", thousands(figures.calls), f"{thousands(figures.hits)} hits"),
+        Card("Hit rate", share(figures.hits, figures.calls), "of calls"),
+        Card("Tokens served", thousands(served)),
+        Card("Tokens computed", thousands(computed), f"{share(computed, served)} of those served"),
     ]
-    return [*cards, Card("Units", thousands(sums.units))] if sums.units else cards
+    if figures.units_served:
+        computed_units = f"{thousands(figures.units_computed)} computed"
+        cards.append(Card("Units served", thousands(figures.units_served), computed_units))
+    if figures.unrated_calls:
+        cards.append(Card("Quarantined", thousands(figures.unrated_calls), "calls, in no amount below"))
+    return cards
 
 
-def money_cards(by_currency: Mapping[str, Savings]) -> list[Card]:
+def money_cards(by_currency: Iterable[Savings]) -> list[Card]:
     """Return list, charged and saved, for each currency."""
     cards = []
-    for currency, sums in by_currency.items():
-        written = written_out(sums.rated, currency)
+    for currency, figures in ((one.currency, one.total) for one in by_currency if one.currency):
+        money = written_out(figures, currency)
         cards += [
-            Card("List price", written.list, _exactly(sums.rated.list, currency)),
-            Card("Charged", written.charged, _exactly(sums.rated.charged, currency)),
-            Card("Saved", written.saved, f"{_percent(sums.rated)} off the list price", good=True),
+            Card("List price", money.list, _exactly(figures.list, currency)),
+            Card("Charged", money.charged, _exactly(figures.charged, currency)),
+            Card("Saved", money.saved, f"{_percent(figures)} off the list price", good=True),
         ]
     return cards
 
 
-def breakdown(rows: Iterable[DayOfUsage]) -> list[dict[str, Any]]:
+def breakdown(saved: Savings) -> list[dict[str, Any]]:
     """Return the table of usage by model and outcome."""
-    groups = total_by(rows, lambda row: (row.model, row.outcome, row.currency))
     return [
         {
             "model": model,
             "outcome": Outcome(outcome).label,
-            "calls": thousands(sums.calls),
-            "served": thousands(sums.served),
-            "computed": thousands(sums.computed),
-            "units": thousands(sums.units),
-            "has_saved": bool(sums.rated.discount),
-            **(written_out(sums.rated, currency)._asdict() if currency else {}),
+            "calls": thousands(figures.calls),
+            "served": thousands(figures.tokens_served),
+            "computed": thousands(figures.tokens_computed),
+            "units": thousands(figures.units_served),
+            "has_saved": bool(figures.saved),
+            **(written_out(figures, saved.currency)._asdict() if saved.currency else {}),
         }
-        for (model, outcome, currency), sums in sorted(groups.items())
+        for (model, outcome), figures in sorted(saved.by_model_and_outcome.items())
     ]
 
 
-def written_out(rated: RatedUsage, currency: str) -> Money:
+def written_out(figures: Figures, currency: str) -> Money:
     """Return accrued money in whole minor units: what is charged is rounded, what is saved is the rest."""
-    listed, charged = settle(rated.list, currency), settle(rated.charged, currency)
+    listed, charged = settle(figures.list, currency), settle(figures.charged, currency)
     return Money(*(format_money(minor, currency) for minor in (listed, charged, listed - charged)))
 
 
-def _money_chart(rows: Iterable[DayOfUsage], currency: str, days: Sequence[date]) -> Chart:
-    by_day = total_by(rows, lambda row: row.day)
-    rated = [by_day.get(day, NOTHING).rated for day in days]
-    charged = Series("charged", [one.charged for one in rated], BLUE)
-    saved = Series("saved", [one.discount for one in rated], GREEN)
-    return bars(f"Charged and saved, {currency} a day", _labels(days), [charged, saved])
+def money_charts(by_currency: Iterable[Savings]) -> list[Chart]:
+    """Return charged and saved over time, a chart for each currency."""
+    return [_money_chart(one) for one in by_currency if one.currency]
 
 
-def _usage_charts(rows: Iterable[DayOfUsage], days: Sequence[date]) -> list[Chart]:
-    by_day = total_by(rows, lambda row: row.day)
-    sums = [by_day.get(day, NOTHING) for day in days]
+def usage_charts(days: Sequence[date], figures: Sequence[Figures]) -> list[Chart]:
+    """Return hits and misses, and tokens served and computed, over time."""
     calls = [
-        Series("hits", [one.hits for one in sums], GREEN),
-        Series("misses", [one.calls - one.hits for one in sums], GREY),
+        Series("hits", [one.hits for one in figures], GREEN),
+        Series("misses", [one.misses for one in figures], GREY),
     ]
     tokens = [
-        Series("served", [one.served for one in sums], PALE),
-        Series("computed", [one.computed for one in sums], BLUE),
+        Series("served", [one.tokens_served for one in figures], PALE),
+        Series("computed", [one.tokens_computed for one in figures], BLUE),
     ]
     return [
         bars("Hits and misses, calls a day", _labels(days), calls),
@@ -136,16 +126,16 @@ def _usage_charts(rows: Iterable[DayOfUsage], days: Sequence[date]) -> list[Char
     ]
 
 
-def _days(period: Period) -> list[date]:
-    return [(period.start + timedelta(days=number)).date() for number in range((period.end - period.start).days)]
+def _money_chart(saved: Savings) -> Chart:
+    series = [
+        Series("charged", [one.charged for one in saved.by_day.values()], BLUE),
+        Series("saved", [one.saved for one in saved.by_day.values()], GREEN),
+    ]
+    return bars(f"Charged and saved, {saved.currency} a day", _labels(saved.by_day), series)
 
 
 def _labels(days: Iterable[date]) -> list[str]:
     return [f"{day:%d %b}" for day in days]
-
-
-def _next_midnight(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def _exactly(accrued: Decimal, currency: str) -> str:
@@ -154,6 +144,6 @@ def _exactly(accrued: Decimal, currency: str) -> str:
     return "" if is_whole else f"{format_decimal(accrued)} unrounded"
 
 
-def _percent(rated: RatedUsage) -> str:
+def _percent(figures: Figures) -> str:
     scale = 10**12
-    return share(int(rated.discount * scale), int(rated.list * scale))
+    return share(int(figures.saved * scale), int(figures.list * scale))

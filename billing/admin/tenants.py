@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from billing.admin.savings import savings_page, written_out
 from billing.errors import BillingError
 from billing.models import Plan, Subscription
-from billing.selectors.savings import days_of_usage, total_by
+from billing.selectors.savings_of_many import savings_by_tenant
 from billing.services.collection import link_customer
 from billing.services.subscriptions import subscribe
 from metering.periods import month_of
@@ -136,9 +136,12 @@ class BilledTenantAdmin(TenantAdmin):
 
 def saved_this_month(tenant_ids: list[int], now: datetime) -> dict[int, str]:
     """Return what each of the tenants that used anything this month has saved, written out."""
-    rows = days_of_usage(period=month_of(now), now=now, tenant_ids=tenant_ids)
-    by_tenant = total_by((row for row in rows if row.currency), lambda row: (row.tenant_id, row.currency))
-    return {tenant: written_out(sums.rated, currency).saved for (tenant, currency), sums in by_tenant.items()}
+    saved = savings_by_tenant(tenant_ids=tenant_ids, period=month_of(now))
+    return {
+        tenant_id: written_out(one.total, one.currency).saved
+        for tenant_id, one in saved.items()
+        if one.currency
+    }
 
 
 def savings_link(tenant: Tenant) -> str:

@@ -90,6 +90,11 @@ class PriceBook:
             ],
         )
 
+    @property
+    def models(self) -> list[str]:
+        """Return the names of all models with a price, whenever it is in force."""
+        return sorted(self._first_price)
+
     def price_at(self, *, model: str, pool: str, instant: datetime) -> UnitPrice | None:
         """Return the price in force; None where the plan has none, which is never taken for free."""
         timeline = self._timelines.get((model, pool))

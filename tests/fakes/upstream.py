@@ -168,7 +168,13 @@ def chat_events(
 
 
 def _chunk(choices: list[Any], usage: Mapping[str, Any] | None = None) -> bytes:
-    document = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "small", "choices": choices}
+    document = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "small",
+        "choices": choices,
+    }
     return b"data: " + json.dumps({**document, "usage": usage} if usage else document).encode() + b"\n\n"
 
 

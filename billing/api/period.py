@@ -1,0 +1,86 @@
+"""The period that a query asks about: a month, or from one instant to another."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+
+from metering import periods
+from metering.periods import Period
+from tenants.api.query import Query
+
+LONGEST = timedelta(days=366)
+
+
+class MonthField(serializers.CharField):
+    """A calendar month in UTC, ``YYYY-MM``, as a `Period`."""
+
+    default_error_messages = {"invalid_month": "“{value}” is no month: write YYYY-MM, as 2026-11."}
+
+    def to_internal_value(self, data: Any) -> Period:  # type: ignore[override]
+        """Return the month."""
+        try:
+            return periods.month(super().to_internal_value(data))
+        except ValueError:
+            self.fail("invalid_month", value=data)
+
+
+class InstantField(serializers.CharField):
+    """An instant by ISO 8601; without a zone it is UTC, without a time the day's start."""
+
+    default_error_messages = {
+        "invalid_instant": "“{value}” is no instant: write it in UTC, as 2026-11-01 or 2026-11-01T06:00:00Z."
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:  # type: ignore[override]
+        """Return the instant, aware and in UTC."""
+        try:
+            instant = datetime.fromisoformat(super().to_internal_value(data))
+            return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail("invalid_instant", value=data)
+
+
+class PeriodQuery(Query):
+    """Either ``month``, or ``from`` and ``to``; without any of them this month until now."""
+
+    month = MonthField(required=False, help_text="A calendar month in UTC, `YYYY-MM`.")
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the fields, with those that Python has no name for."""
+        help_text = "An instant in UTC, `2026-11-01` or `2026-11-01T06:00:00Z`"
+        return {
+            "from": InstantField(
+                required=False, help_text=f"{help_text}; by default the start of its month."
+            ),
+            "to": InstantField(required=False, help_text=f"{help_text}, exclusive; by default now."),
+            **super().get_fields(),
+        }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Put the `period` in the place of the parameters that tell it."""
+        start, end, month = (attrs.pop(name, None) for name in ("from", "to", "month"))
+        if month and (start or end):
+            _refuse("month", "Give either month, or from and to.")
+        return attrs | {"period": month or self.between(start, end)}
+
+    def between(self, start: datetime | None, end: datetime | None) -> Period:
+        """Return the period from one instant to another, whichever of them is given.
+
+        Raises:
+            ValidationError: it is empty or longer than `LONGEST`.
+        """
+        end = end or max(timezone.now(), start or timezone.now())
+        start = start or periods.month_of(end).start
+        if start >= end:
+            _refuse(
+                "to", f"to ({end:%Y-%m-%dT%H:%M:%SZ}) must be later than from ({start:%Y-%m-%dT%H:%M:%SZ})."
+            )
+        if end - start > LONGEST:
+            _refuse("from", f"The period is longer than {LONGEST.days} days; ask for it in parts.")
+        return Period(start, end)
+
+
+def _refuse(parameter: str, remedy: str) -> None:
+    raise serializers.ValidationError({parameter: [remedy]}, code="invalid")
