@@ -83,6 +83,7 @@ class UsageRollupAdmin(FactsAdmin):
     list_filter_submit = True
     list_select_related = ("tenant",)
     list_per_page = 50
+    show_full_result_count = False
     ordering = ("-hour", "tenant", "model", "outcome")
     exclude = ("watermark",)
 

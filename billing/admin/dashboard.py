@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from billing.admin.savings import money_cards, money_charts, until_today, usage_cards, usage_charts
+from billing.admin.words import counted
 from billing.models import Invoice, StripeInvoice
 from billing.money import format_money
 from billing.selectors.savings import add_figures
@@ -44,7 +45,7 @@ def month_picture(now: datetime) -> dict[str, Any]:
     days = sorted({day for one in saved.values() for day in one.by_day})
     daily = [add_figures(one.by_day[day] for one in saved.values()) for day in days]
     return {
-        "cards": [*usage_cards(figures), *money_cards(saved.values())],
+        "card_rows": [money_cards(saved.values()), usage_cards(figures)],
         "charts": [*money_charts(saved.values()), *usage_charts(days, daily)],
     }
 
@@ -53,16 +54,16 @@ def warnings(now: datetime) -> Iterator[dict[str, str]]:
     """Yield what wants a person: in words, with the way to it."""
     if parked := StripeInvoice.objects.filter(state=StripeInvoice.State.PARKED).count():
         yield _warning(
-            f"{parked} Stripe invoices are parked.", "billing_stripeinvoice", state__exact="parked"
+            f"{counted(parked, 'Stripe invoice')} parked: Stripe and we disagree.", "billing_stripeinvoice", state__exact="parked"
         )
     if calls := quarantined_calls(month_of(now)):
         yield _warning(
-            f"{calls:,} calls of this month are quarantined: their counts cannot be trusted, so they are not charged.",
+            f"{counted(calls, 'call')} of this month quarantined: their counts cannot be trusted and are not charged.",
             "metering_usagerollup",
             quality__exact=Quality.SUSPECT,
         )
     if conflicts := UsageConflict.objects.count():
-        yield _warning(f"{conflicts} usage events were refused as conflicts.", "metering_usageconflict")
+        yield _warning(f"{counted(conflicts, 'usage event')} refused: the id was taken by another event.", "metering_usageconflict")
     rolled_up_at = RollupProgress.objects.values_list("rolled_up_at", flat=True).first()
     if rolled_up_at is None:
         yield _warning("Usage has never been rolled up: the figures below are empty.", "metering_usagerollup")

@@ -78,6 +78,7 @@ class Void(InvoiceLever):
     """Cancel the invoice as a whole."""
 
     name, title, icon, variant = "void", "Void", "cancel", ActionVariant.DANGER
+    is_rare = True
     explanation = (
         "Cancels this invoice as a whole. Its number stays taken and its period may be invoiced again."
     )
@@ -92,6 +93,7 @@ class MarkUncollectible(InvoiceLever):
     """Give up collecting."""
 
     name, title, icon = "uncollectible", "Mark uncollectible", "money_off"
+    is_rare = True
     explanation = "The money is not expected any more. A payment may still be recorded."
     statuses = (Status.OPEN,)
 
@@ -152,9 +154,9 @@ class RecordPayment(MoneyLever):
 class IssueCreditNote(MoneyLever):
     """Give money back."""
 
-    name, title, icon = "credit", "Issue credit note", "undo"
+    name, title, icon = "credit", "Credit", "undo"
     permission = "billing.add_creditnote"
-    explanation = "Gives back part or all of the invoice, spread over its lines by largest remainder."
+    explanation = "Issues a credit note for part or all of the invoice, spread over its lines by largest remainder."
     statuses = (Status.OPEN, Status.PAID, Status.UNCOLLECTIBLE)
 
     reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
@@ -171,6 +173,7 @@ class Verify(InvoiceLever):
 
     name, title, icon = "verify", "Verify", "fact_check"
     permission = "billing.view_invoice"
+    is_rare = True
     explanation = (
         "Computes the invoice again from its raw usage events and compares every line. Nothing changes."
     )
@@ -188,6 +191,7 @@ class PushToStripe(InvoiceLever):
     """Let Stripe collect."""
 
     name, title, icon = "push", "Push to Stripe", "cloud_upload"
+    is_rare = True
     explanation = (
         "Brings the invoice to Stripe, which collects it once its total is ours. A mismatch is parked."
     )
@@ -210,8 +214,8 @@ LEVERS = [
     Finalise,
     RecordPayment,
     IssueCreditNote,
-    Verify,
     PushToStripe,
+    Verify,
     MarkUncollectible,
     Void,
 ]

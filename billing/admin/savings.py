@@ -41,7 +41,7 @@ def savings_page(tenant: Tenant, asked: Mapping[str, Any], now: datetime) -> dic
         "form": form,
         "span": f"{period.start:%Y-%m-%d} to {period.end - timedelta(days=1):%Y-%m-%d}",
         "groups": breakdown(saved),
-        "cards": [*usage_cards(saved.total), *money_cards([saved])],
+        "card_rows": [money_cards([saved]), usage_cards(saved.total)],
         "charts": [*money_charts([saved]), *usage_charts(list(saved.by_day), list(saved.by_day.values()))],
     }
 

@@ -46,7 +46,7 @@ class ChangePlan(Lever):
 class LinkCustomer(Lever):
     """Let Stripe collect what a tenant owes."""
 
-    name, title, icon = "link-customer", "Link Stripe customer", "link"
+    name, title, icon, is_rare = "link-customer", "Link Stripe customer", "link", True
     permission, refusals = "billing.add_stripecustomer", (BillingError,)
     explanation = "From then on the tenant's open invoices are pushed to Stripe."
 
@@ -74,7 +74,6 @@ class SubscriptionInline(FactsInline):
 
     model = Subscription
     fields = readonly_fields = ("plan", "starts_at", "ends_at")
-    hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("plan", "tenant")

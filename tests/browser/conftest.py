@@ -61,17 +61,19 @@ class Browser:
         self.waits_for("Open invoices")
 
     def click(self, text: str) -> None:
-        """Follow the link with that text."""
-        self.driver.find_element(By.PARTIAL_LINK_TEXT, text).click()
+        """Follow the link with that text, once there is one."""
+        self._waiting().until(lambda driver: driver.find_element(By.PARTIAL_LINK_TEXT, text)).click()
 
     def press(self, text: str) -> None:
-        """Press the button with that text, among the page's own."""
-        self.driver.find_element(By.XPATH, f"//main//button[normalize-space()='{text}']|//form//button[normalize-space()='{text}']").click()
+        """Press the button with that text."""
+        self.driver.find_element(By.XPATH, f"//form//button[normalize-space()='{text}']").click()
 
     def waits_for(self, text: str) -> None:
         """Wait until the page shows some text."""
-        wait = WebDriverWait(self.driver, 10, ignored_exceptions=[StaleElementReferenceException])
-        wait.until(lambda _: text in self.text)
+        self._waiting().until(lambda _: text in self.text)
+
+    def _waiting(self) -> WebDriverWait[webdriver.Chrome]:
+        return WebDriverWait(self.driver, 10, ignored_exceptions=[StaleElementReferenceException])
 
     @property
     def text(self) -> str:
@@ -82,7 +84,7 @@ class Browser:
         """Keep a picture of the whole page, and refuse what the console complained of."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         height = self.driver.execute_script("return document.documentElement.scrollHeight")
-        self.driver.set_window_size(1400, max(1000, height + 100))
+        self.driver.set_window_size(1400, max(1000, height + 250))
         self.driver.save_screenshot(str(SHOTS / f"{name}.png"))
         self.driver.set_window_size(1400, 1000)
         assert [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
