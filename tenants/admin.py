@@ -256,7 +256,9 @@ class TenantAdmin(OperatorAdmin):
         return tenant.status
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> list[str]:
-        return ["shown_status", "slug"] if obj else ["shown_status"]  # programs and catalog files name a tenant by it
+        return (
+            ["shown_status", "slug"] if obj else ["shown_status"]
+        )  # programs and catalog files name a tenant by it
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # usage and invoices name their tenant for ever

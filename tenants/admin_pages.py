@@ -172,9 +172,7 @@ class OperatorAdmin(UnfoldAdmin):
     def _buttons(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
         """Return the row's levers that the user may pull, those seldom pulled in a menu."""
         offered = [
-            lever
-            for lever in self.levers
-            if request.user.has_perm(lever.permission) and lever.applies(row)
+            lever for lever in self.levers if request.user.has_perm(lever.permission) and lever.applies(row)
         ]
         often = [self._button(lever, row) for lever in offered if not lever.is_rare]
         rare = [self._button(lever, row) for lever in offered if lever.is_rare]

@@ -54,7 +54,9 @@ def warnings(now: datetime) -> Iterator[dict[str, str]]:
     """Yield what wants a person: in words, with the way to it."""
     if parked := StripeInvoice.objects.filter(state=StripeInvoice.State.PARKED).count():
         yield _warning(
-            f"{counted(parked, 'Stripe invoice')} parked: Stripe and we disagree.", "billing_stripeinvoice", state__exact="parked"
+            f"{counted(parked, 'Stripe invoice')} parked: Stripe and we disagree.",
+            "billing_stripeinvoice",
+            state__exact="parked",
         )
     if calls := quarantined_calls(month_of(now)):
         yield _warning(
@@ -63,7 +65,10 @@ def warnings(now: datetime) -> Iterator[dict[str, str]]:
             quality__exact=Quality.SUSPECT,
         )
     if conflicts := UsageConflict.objects.count():
-        yield _warning(f"{counted(conflicts, 'usage event')} refused: the id was taken by another event.", "metering_usageconflict")
+        yield _warning(
+            f"{counted(conflicts, 'usage event')} refused: the id was taken by another event.",
+            "metering_usageconflict",
+        )
     rolled_up_at = RollupProgress.objects.values_list("rolled_up_at", flat=True).first()
     if rolled_up_at is None:
         yield _warning("Usage has never been rolled up: the figures below are empty.", "metering_usagerollup")

@@ -156,7 +156,9 @@ class IssueCreditNote(MoneyLever):
 
     name, title, icon = "credit", "Credit", "undo"
     permission = "billing.add_creditnote"
-    explanation = "Issues a credit note for part or all of the invoice, spread over its lines by largest remainder."
+    explanation = (
+        "Issues a credit note for part or all of the invoice, spread over its lines by largest remainder."
+    )
     statuses = (Status.OPEN, Status.PAID, Status.UNCOLLECTIBLE)
 
     reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))

@@ -87,7 +87,8 @@ class Browser:
         self.driver.set_window_size(1400, max(1000, height + 250))
         self.driver.save_screenshot(str(SHOTS / f"{name}.png"))
         self.driver.set_window_size(1400, 1000)
-        assert [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+        complaints = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        assert [said for said in complaints if said["level"] == "SEVERE"] == []
 
 
 @pytest.fixture
@@ -107,12 +108,12 @@ def house(live_db: str) -> Tenant:
     """Give a tenant with two months of usage, an invoice for the first, and an operator."""
     User.objects.create_superuser("operator", password="secret")
     now = timezone.now()
-    plan, tenant = priced_plan(), TenantFactory(slug="acme", name="Acme Ltd")
-    SubscriptionFactory(tenant=tenant, plan=plan)
+    plan, tenant = priced_plan(), TenantFactory.create(slug="acme", name="Acme Ltd")
+    SubscriptionFactory.create(tenant=tenant, plan=plan)
     Member.objects.create(tenant=tenant, user=User.objects.create_user("ann"), role="finance")
     issue_key(tenant=tenant, name="production", now=now)
-    second = TenantFactory(slug="beta", name="Beta GmbH")
-    SubscriptionFactory(tenant=second, plan=plan)
+    second = TenantFactory.create(slug="beta", name="Beta GmbH")
+    SubscriptionFactory.create(tenant=second, plan=plan)
     use_for_two_months(tenant, now, daily=9)
     use_for_two_months(second, now, daily=2)
     UsageConflict.objects.create(
@@ -124,10 +125,10 @@ def house(live_db: str) -> Tenant:
 
 
 def priced_plan() -> Plan:
-    plan = PlanFactory(name="standard")
+    plan = PlanFactory.create(name="standard")
     for pool, amount in PRICES.items():
-        PriceFactory(plan=plan, model="qwen-small", pool=pool, amount=Decimal(amount))
-    PriceFactory(plan=plan, model="ocr", pool="units", amount=Decimal("0.01"), per=1)
+        PriceFactory.create(plan=plan, model="qwen-small", pool=pool, amount=Decimal(amount))
+    PriceFactory.create(plan=plan, model="ocr", pool="units", amount=Decimal("0.01"), per=1)
     return plan
 
 
@@ -164,5 +165,3 @@ def calls_of(tenant: Tenant, at: datetime, number: int, day: int) -> list[UsageE
     ]
     page = usage_event(tenant.pk, occurred_at=at, model="ocr", input=0, output=0, units=3 + number)
     return [miss, *hits, page]
-
-

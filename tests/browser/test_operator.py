@@ -32,7 +32,9 @@ def test_the_overview_leads_to_an_invoice_with_its_lines(house: Tenant, browser:
     browser.waits_for("agrees with its events, to the cent")
 
 
-def test_the_savings_page_is_found_from_the_list_and_draws_its_charts(house: Tenant, browser: Browser) -> None:
+def test_the_savings_page_is_found_from_the_list_and_draws_its_charts(
+    house: Tenant, browser: Browser
+) -> None:
     browser.sign_in()
     browser.click("Tenants")
     browser.waits_for("Beta GmbH")
