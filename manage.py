@@ -15,7 +15,6 @@ WITHOUT_SERVERS = frozenset(
         "collectstatic",
         "compilemessages",
         "help",
-        "makemigrations",
         "makemessages",
         "spectacular",
         "--help",

@@ -7,7 +7,7 @@ from typing import TypeVar
 from celery import shared_task
 from django.utils import timezone
 
-from billing.errors import StripeError, StripeUnavailable
+from billing.errors import BillingError, StripeUnavailable
 from billing.models import Invoice, StripeInvoice
 from billing.services import collection, webhooks
 from billing.stripe_gateway import is_configured
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 Row = TypeVar("Row")
 
 
-@shared_task
+@shared_task(ignore_result=True)
 def push_invoices() -> None:
     """Push the open invoices of tenants that are linked to Stripe; parked ones wait for a person."""
     if is_configured():
@@ -26,7 +26,7 @@ def push_invoices() -> None:
         _sweep(invoices, lambda invoice: collection.push_invoice(invoice=invoice, now=timezone.now()))
 
 
-@shared_task
+@shared_task(ignore_result=True)
 def align_invoices() -> None:
     """Bring invoices that ended on one side only to the same end on the other."""
     if is_configured():
@@ -34,7 +34,7 @@ def align_invoices() -> None:
         _sweep(rows, lambda row: collection.align_invoice(row=row, now=timezone.now()))
 
 
-@shared_task
+@shared_task(ignore_result=True)
 def work_webhooks() -> None:
     """Work the webhooks that wait in the inbox."""
     if is_configured():
@@ -48,5 +48,5 @@ def _sweep(rows: Iterable[Row], step: Callable[[Row], object]) -> None:
         except StripeUnavailable as error:
             logger.warning("stripe_unavailable problem=%s", error)
             return
-        except StripeError:
+        except BillingError:
             logger.exception("stripe_step_failed row=%s", row)

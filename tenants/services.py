@@ -87,6 +87,14 @@ def rotate_key(*, api_key: ApiKey, now: datetime, overlap: timedelta) -> IssuedK
     return issued
 
 
+def note_key_use(*, api_key: ApiKey, now: datetime) -> None:
+    """Move the key's `last_used_at` to *now*, at most once a minute however often it is used."""
+    due = now - USE_NOTED_EVERY
+    if api_key.last_used_at is None or api_key.last_used_at <= due:
+        not_noted = models.Q(last_used_at=None) | models.Q(last_used_at__lte=due)
+        ApiKey.objects.filter(not_noted, pk=api_key.pk).update(last_used_at=now)
+
+
 def suspend_tenant(*, tenant: Tenant) -> None:
     """Stop every call of *tenant*; gateways hear of it within a second. Idempotent."""
     Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.SUSPENDED)
@@ -95,11 +103,3 @@ def suspend_tenant(*, tenant: Tenant) -> None:
 def activate_tenant(*, tenant: Tenant) -> None:
     """Let *tenant* call again. Idempotent."""
     Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.ACTIVE)
-
-
-def note_key_use(*, api_key: ApiKey, now: datetime) -> None:
-    """Move the key's `last_used_at` to *now*, at most once a minute however often it is used."""
-    due = now - USE_NOTED_EVERY
-    if api_key.last_used_at is None or api_key.last_used_at <= due:
-        not_noted = models.Q(last_used_at=None) | models.Q(last_used_at__lte=due)
-        ApiKey.objects.filter(not_noted, pk=api_key.pk).update(last_used_at=now)

@@ -9,18 +9,20 @@ import logging
 from datetime import UTC, datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Sum
+from django.db.models import F
 
 from billing.errors import (
+    BillingError,
     InvoiceNotCollectable,
     StripeAmountUnfit,
     StripeCustomerTaken,
     StripeDisagrees,
-    StripeError,
     StripeRefused,
     StripeUnavailable,
 )
 from billing.models import Invoice, StripeCustomer, StripeInvoice
+from billing.money import format_money
+from billing.selectors.invoices import owed_minor
 from billing.services.payments import mark_uncollectible, record_payment, void_invoice
 from billing.stripe_gateway import RemoteInvoice, StripeGateway, connect, stripe_amount
 from billing.stripe_lines import stripe_lines
@@ -92,7 +94,8 @@ def align_invoice(*, row: StripeInvoice, now: datetime) -> None:
     Paid and void are final on both sides. Idempotent.
 
     Raises:
-        StripeDisagrees: both sides are final and differ, Stripe was paid another total, or has it no more.
+        StripeDisagrees: both sides are final and differ, Stripe was paid another amount, or has it no more.
+        InvoiceNotOwed: it is void at Stripe, and here something was paid or credited.
         StripeNotConfigured, StripeUnavailable, StripeRefused: nothing of ours has changed.
     """
     row.invoice.refresh_from_db()
@@ -100,7 +103,7 @@ def align_invoice(*, row: StripeInvoice, now: datetime) -> None:
         with connect() as stripe:
             remote = _carry_over(stripe, row, _fetch(stripe, row))
         _take_over(row.invoice_id, remote, now)
-    except StripeError as error:
+    except BillingError as error:
         _write_down(row, error, answered=isinstance(error, StripeRefused))
         raise
     _save_seen(row, remote)
@@ -109,6 +112,7 @@ def align_invoice(*, row: StripeInvoice, now: datetime) -> None:
 def _bring(stripe: StripeGateway, row: StripeInvoice, customer_id: str) -> RemoteInvoice:
     """Find or make the invoice at Stripe and take each step that it has not taken yet."""
     number, currency, attempt = str(row.invoice.number), row.invoice.currency, row.tries
+    _refuse_partly_settled(row.invoice, "collect the rest by hand")
     remote = _find(stripe, row, customer_id) or _create(stripe, row, customer_id)
     StripeInvoice.objects.filter(pk=row.pk).update(stripe_id=remote.id, stripe_status=remote.status)
     if remote.status == "draft" and not remote.has_lines:
@@ -196,11 +200,21 @@ def _take_over(invoice_id: int, remote: RemoteInvoice, now: datetime) -> None:
             )
 
 
+def _refuse_partly_settled(invoice: Invoice, advice: str) -> None:
+    """Stripe holds the whole total of an invoice, not what payments and credit notes have left of it."""
+    owed = owed_minor(invoice=invoice)
+    if owed != invoice.net_minor:
+        left, whole = format_money(owed, invoice.currency), format_money(invoice.net_minor, invoice.currency)
+        raise StripeDisagrees(f"{invoice} owes {left} of {whole}: {advice}.")
+
+
 def _record_payment(invoice: Invoice, remote: RemoteInvoice, now: datetime) -> None:
-    paid = invoice.payments.aggregate(total=Sum("amount_minor"))["total"] or 0
+    _refuse_partly_settled(
+        invoice, f"refund the rest of {remote.id} at Stripe and record the payment by hand"
+    )
     record_payment(
         invoice=invoice,
-        amount_minor=invoice.net_minor - paid,
+        amount_minor=invoice.net_minor,
         method="stripe",
         reference=remote.id,
         received_at=now if remote.paid_at is None else datetime.fromtimestamp(remote.paid_at, UTC),
@@ -230,7 +244,7 @@ def _save_seen(row: StripeInvoice, remote: RemoteInvoice) -> None:
     )
 
 
-def _write_down(row: StripeInvoice, error: StripeError, *, answered: bool, state: str | None = None) -> None:
+def _write_down(row: StripeInvoice, error: BillingError, *, answered: bool, state: str | None = None) -> None:
     """Keep the problem; once Stripe has answered, the next attempt needs keys of its own.
 
     What another worker has pushed meanwhile is left alone.

@@ -2,9 +2,10 @@
 
 import pytest
 
-from billing.errors import StripeDisagrees, StripeUnavailable
+from billing.errors import InvoiceNotOwed, StripeDisagrees, StripeUnavailable
 from billing.models import Invoice, Payment, StripeInvoice
 from billing.services.collection import align_invoice, push_invoice
+from billing.services.credits import issue_credit_note
 from billing.services.payments import mark_uncollectible, record_payment, void_invoice
 from tests.billing.stripe.conftest import NOW, MakeInvoice
 from tests.fakes.stripe.server import FakeStripe, lose_connection
@@ -168,3 +169,36 @@ def test_an_amount_below_stripes_minimum_is_paid_at_once(
 
     assert statuses(fake_stripe, row) == ("paid", "paid", "paid")
     assert Payment.objects.get().amount_minor == 12
+
+
+def test_what_was_partly_credited_here_and_paid_in_full_there_is_for_a_person(
+    fake_stripe: FakeStripe, row: StripeInvoice
+) -> None:
+    issue_credit_note(invoice=row.invoice, amount_minor=34, reason="slow", now=NOW)
+    end_there(fake_stripe, row.stripe_id, "paid")
+
+    with pytest.raises(StripeDisagrees, match="USD: refund the rest"):
+        align_invoice(row=row, now=NOW)
+
+    assert statuses(fake_stripe, row)[0] == "open"
+
+
+def test_what_was_wholly_credited_here_is_paid_at_stripe(fake_stripe: FakeStripe, row: StripeInvoice) -> None:
+    issue_credit_note(invoice=row.invoice, amount_minor=1234, reason="slow", now=NOW)
+
+    align_invoice(row=row, now=NOW)
+
+    assert statuses(fake_stripe, row) == ("paid", "paid", "paid")
+
+
+def test_what_was_partly_paid_here_is_not_voided_from_there(
+    fake_stripe: FakeStripe, row: StripeInvoice
+) -> None:
+    record_payment(invoice=row.invoice, amount_minor=34, method="cash", received_at=NOW)
+    end_there(fake_stripe, row.stripe_id, "void")
+
+    with pytest.raises(InvoiceNotOwed):
+        align_invoice(row=row, now=NOW)
+
+    row.refresh_from_db()
+    assert "has payments or credit notes" in row.problem

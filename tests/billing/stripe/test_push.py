@@ -18,6 +18,7 @@ from billing.errors import (
 )
 from billing.models import Invoice, StripeCustomer, StripeInvoice
 from billing.services.collection import link_customer, push_invoice
+from billing.services.payments import record_payment
 from tenants.models import Tenant
 from tests.billing.stripe.conftest import HIT, MISS, NOW, MakeInvoice
 from tests.fakes.stripe.account import Account
@@ -227,6 +228,19 @@ def test_a_customer_without_an_address_parks_the_invoice(
 
     assert row.state == "parked"
     assert "Missing email" in row.problem
+
+
+def test_an_invoice_that_is_partly_paid_is_parked(fake_stripe: FakeStripe, make_invoice: MakeInvoice) -> None:
+    invoice = make_invoice()
+    record_payment(invoice=invoice, amount_minor=1000, method="cash", received_at=NOW)
+
+    row = push_invoice(invoice=invoice, now=NOW)
+
+    assert (row.state, row.problem) == (
+        "parked",
+        "ZR-000001 owes 2.34 USD of 12.34 USD: collect the rest by hand.",
+    )
+    assert not fake_stripe.account.invoices
 
 
 @pytest.mark.parametrize("status", ["paid", "void", "uncollectible"])
