@@ -2,6 +2,7 @@
 """Run a management command, on the embedded servers where no others are named."""
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ WITHOUT_SERVERS = frozenset(
         "collectstatic",
         "compilemessages",
         "help",
-        "makemigrations",
         "makemessages",
         "spectacular",
         "--help",
@@ -29,11 +29,16 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     if command in WITHOUT_SERVERS or "--help" in sys.argv:
         return _execute()
+    signal.signal(signal.SIGTERM, _exit)
     servers = _start_servers()
     try:
         _execute()
     finally:
         servers.release()
+
+
+def _exit(signal_number: int, _frame: object) -> None:
+    sys.exit(128 + signal_number)  # as an exception, so that the servers are let go of
 
 
 def _start_servers() -> "EmbeddedServers":

@@ -13,7 +13,18 @@ BillingError
 ├── InvoiceNotDraft          409  invoice_not_draft
 ├── InvoiceNotOwed           409  invoice_not_owed
 ├── PaymentRefused           409  payment_refused
-└── CreditRefused            409  credit_refused
+├── CreditRefused            409  credit_refused
+└── StripeError                  502  stripe_error
+    ├── StripeNotConfigured      503  stripe_not_configured
+    ├── StripeUnavailable        503  stripe_unavailable
+    ├── StripeRefused            502  stripe_refused
+    ├── StripeDisagrees          409  stripe_disagrees
+    ├── StripeAmountUnfit        409  stripe_amount_unfit
+    ├── StripeCustomerTaken      409  stripe_customer_taken
+    ├── InvoiceNotCollectable    409  invoice_not_collectable
+    ├── WebhookSignatureInvalid  400  webhook_signature_invalid
+    ├── WebhookMalformed         400  webhook_malformed
+    └── WebhookTooLarge          413  webhook_too_large
 """
 
 
@@ -36,6 +47,86 @@ class CurrencyMismatch(BillingError):
 
     code = "currency_mismatch"
     status = 409
+
+
+class StripeError(BillingError):
+    """Collecting through Stripe did not work; what is ours is as it was."""
+
+    code = "stripe_error"
+    status = 502
+
+
+class StripeNotConfigured(StripeError):
+    """No key or secret of Stripe is set; all but collecting through Stripe works without it."""
+
+    code = "stripe_not_configured"
+    status = 503
+
+
+class StripeUnavailable(StripeError):
+    """Stripe did not answer, did not let us in, or failed; the same call may work later."""
+
+    code = "stripe_unavailable"
+    status = 503
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.answered = answered  # Stripe keeps what it answered under the idempotency key
+
+
+class StripeRefused(StripeError):
+    """Stripe understood and said no; the same call will not work later."""
+
+    code = "stripe_refused"
+
+
+class StripeDisagrees(StripeError):
+    """Stripe and we hold different things to be true of an invoice; a person has to decide."""
+
+    code = "stripe_disagrees"
+    status = 409
+
+
+class StripeAmountUnfit(StripeError):
+    """Stripe cannot hold this amount of this currency."""
+
+    code = "stripe_amount_unfit"
+    status = 409
+
+
+class StripeCustomerTaken(StripeError):
+    """The Stripe customer is linked to another tenant."""
+
+    code = "stripe_customer_taken"
+    status = 409
+
+
+class InvoiceNotCollectable(StripeError):
+    """Only an open invoice is pushed to Stripe."""
+
+    code = "invoice_not_collectable"
+    status = 409
+
+
+class WebhookSignatureInvalid(StripeError):
+    """The webhook is not signed by Stripe, or was signed too long ago."""
+
+    code = "webhook_signature_invalid"
+    status = 400
+
+
+class WebhookMalformed(StripeError):
+    """The webhook is signed, but it is no event."""
+
+    code = "webhook_malformed"
+    status = 400
+
+
+class WebhookTooLarge(StripeError):
+    """The webhook is larger than any event of Stripe's."""
+
+    code = "webhook_too_large"
+    status = 413
 
 
 class UnknownInvoice(BillingError):

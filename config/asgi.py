@@ -14,6 +14,5 @@ from config.wsgi import application as django
 
 CONTROL_PLANE_THREADS = 8
 
-application = Server(
-    data_plane.gateway, control_plane=WSGIMiddleware(cast("Any", django), workers=CONTROL_PLANE_THREADS)
-)
+control_plane: Any = WSGIMiddleware(cast("Any", django), workers=CONTROL_PLANE_THREADS)
+application = Server(data_plane.gateway, control_plane)

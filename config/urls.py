@@ -2,7 +2,10 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from billing.api.stripe_webhook import stripe_webhook
 
 api: list[URLPattern | URLResolver] = [
     path("", include("billing.api.urls")),
@@ -11,8 +14,10 @@ api: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api)),
+    path("webhooks/stripe", stripe_webhook),
 ]
 
 handler404 = "config.problem.not_found"

@@ -2,8 +2,6 @@
 
 import contextlib
 import http.client
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+import psutil
+
 POLL_SECONDS = 0.1
-STOP_SECONDS = 30
+STOP_SECONDS = 45
 LAST_LINES = 15
 
 
@@ -51,7 +51,8 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `python <module…>` in a process group of its own while the block lasts, once `ready_url` answers.
 
-    Its output goes to `log`. SIGTERM asks it to stop; its group is killed if that takes longer than 30 s.
+    Its output goes to `log`; `environment`, if given, is all of its environment. SIGTERM asks it to stop; what is left
+    of it and its descendants after 45 s is killed.
 
     Raises:
         ChildError: it ended or did not answer within `start_seconds`.
@@ -61,7 +62,7 @@ def running(
             [sys.executable, *module],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env=environment,
             start_new_session=True,
         )
     try:
@@ -83,9 +84,18 @@ def _end_of(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    family = _descendants(process.pid)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for survivor in psutil.wait_procs(family, timeout=1)[1]:
+        survivor.kill()
+    process.kill()
     process.wait()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

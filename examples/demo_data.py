@@ -13,7 +13,6 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 import aiohttp
 
@@ -27,10 +26,14 @@ UPSTREAM_SECONDS = 120
 
 def prepare(home: Path) -> dict[str, list[str]]:
     """Apply the example catalogs and return the commands of their upstreams by name."""
+    from django.core.management import call_command
+
     commands = {}
     for catalog, (module, usual_port) in UPSTREAMS.items():
         port = child.free_port(preferred=usual_port)
-        apply_catalog(catalog, home / f"demo-{catalog}", port=port, output=io.StringIO())
+        written = home / f"demo-{catalog}"
+        write_catalog(catalog, written, port=port)
+        call_command("apply", str(written), stdout=io.StringIO())
         commands[module.removesuffix("_server")] = [sys.executable, *upstream_command(module, port)]
     return commands
 
@@ -40,17 +43,11 @@ def upstream_command(module: str, port: int) -> list[str]:
     return ["-m", f"examples.upstreams.{module}", "--port", str(port)]
 
 
-def apply_catalog(name: str, target: Path, *, port: int, output: TextIO) -> None:
-    """Write the example catalog `name` to `target`, with its upstream at `port`, and apply it.
-
-    What changed is written to `output`.
-    """
-    from django.core.management import call_command
-
+def write_catalog(name: str, target: Path, *, port: int) -> None:
+    """Write the example catalog `name` to `target`, with its upstream at `port`."""
     _module, usual_port = UPSTREAMS[name]
     text = (CATALOGS / name).read_text(encoding="utf-8")
     target.write_text(text.replace(f"127.0.0.1:{usual_port}", f"127.0.0.1:{port}"), encoding="utf-8")
-    call_command("apply", str(target), stdout=output)
 
 
 def issue_key(tenant: str) -> str:

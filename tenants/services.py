@@ -93,3 +93,13 @@ def note_key_use(*, api_key: ApiKey, now: datetime) -> None:
     if api_key.last_used_at is None or api_key.last_used_at <= due:
         not_noted = models.Q(last_used_at=None) | models.Q(last_used_at__lte=due)
         ApiKey.objects.filter(not_noted, pk=api_key.pk).update(last_used_at=now)
+
+
+def suspend_tenant(*, tenant: Tenant) -> None:
+    """Stop every call of *tenant*; gateways hear of it within a second. Idempotent."""
+    Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.SUSPENDED)
+
+
+def activate_tenant(*, tenant: Tenant) -> None:
+    """Let *tenant* call again. Idempotent."""
+    Tenant.objects.filter(pk=tenant.pk).update(status=Tenant.Status.ACTIVE)

@@ -4,6 +4,7 @@ It must run before Django's settings are read, so it is named in ``addopts`` and
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if servers.with_postgres or servers.with_redis:
         os.environ.update(servers.start())
         early_config.stash[SERVERS] = servers
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # Django gives each parallel worker a database of its own; this gives it a Redis of its own.
+        number = int(worker.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = re.sub(r"db=\d+$", f"db={number}", os.environ["REDIS_URL"])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

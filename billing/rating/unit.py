@@ -12,7 +12,7 @@ from billing.money import exact_product, exact_quotient
 
 AMOUNT_DIGITS = 12
 AMOUNT_LIMIT = Decimal(10) ** 12
-PERS = tuple(10**power for power in range(13))
+PERS: tuple[int, ...] = tuple(10**power for power in range(13))
 
 
 class InvalidPrice(ValueError):

@@ -53,7 +53,7 @@ def at(document: Any, pointer: str) -> Any:
         LookupError: there is nothing.
         ValueError: the pointer is malformed.
     """
-    for step in steps(pointer):
+    for step in _steps(pointer):
         document = document[_place(document, step)]
     return document
 
@@ -68,7 +68,7 @@ def without(document: Any, pointers: Sequence[str]) -> Any:
         ValueError: a pointer is malformed.
     """
     for pointer in pointers:
-        document = _without(document, steps(pointer))
+        document = _without(document, _steps(pointer))
     return document
 
 
@@ -98,12 +98,8 @@ def _place(document: Any, step: str) -> str | int:
 
 
 @lru_cache(maxsize=1024)
-def steps(pointer: str) -> tuple[str, ...]:
-    """Return the reference tokens of a JSON Pointer.
-
-    Raises:
-        ValueError: it does not start with a slash, or has a tilde that escapes nothing.
-    """
+def _steps(pointer: str) -> tuple[str, ...]:
+    """Return the reference tokens of a JSON Pointer."""
     if not pointer:
         return ()
     if not pointer.startswith("/") or "~" in pointer.replace("~0", "").replace("~1", ""):

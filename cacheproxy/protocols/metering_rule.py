@@ -1,89 +1,47 @@
 """Metering rules: what a model's calls count, where the model does not report tokens itself.
 
-A rule names pools (or `units`), each with one measure:
-
-    {"units": {"pointer": "/usage/pages"}}      the count that stands there in the answer
-    {"units": {"per_call": 1}}                  so many a call
-    {"units": {"per_item": "/instances"}}       one for each item of that list in the request
-    {"input": {"per_kib": 1}}                   so many per KiB of the request's body, rounded up
+{"units": {"pointer": "/usage/pages"}}      the count that stands there in the answer
+{"units": {"per_call": 1}}                  so many a call
+{"units": {"per_item": "/instances"}}       one for each item of that list in the request
+{"input": {"per_kib": 1}}                   so many per KiB of the request's body, rounded up
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
-
+from cacheproxy.policy import MeteringRule, PolicyError, parse_metering_rules
 from cacheproxy.protocols import document
 from metering.provider_usage import UsageMismatch, UsageReport, count
 from metering.tokens import UNITS, TokenPools
 
-Counted = Literal["input", "cache_read", "cache_write", "cache_write_1h", "output", "units"]
-Number = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
 
-
-class InvalidMeteringRule(ValueError):
-    """The rule names an unknown pool or measure, or not exactly one measure for a pool."""
-
-
-class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one pool is counted: exactly one of these."""
-
-    pointer: str | None = None
-    per_call: Number | None = None
-    per_item: str | None = None
-    per_kib: Number | None = None
-
-
-def check_rule(rule: object) -> dict[Counted, Measure]:
-    """Return the rule's measures by pool.
+def apply_rules(metering: Mapping[str, Any], *, request: Any, answer: Any, body_size: int) -> UsageReport:
+    """Return what the rules count for a parsed request and its answer. `body_size` is in bytes.
 
     Raises:
-        InvalidMeteringRule: naming the field and what is wrong with it.
+        UsageMismatch: a rule is invalid, or what it points to is missing or no count.
     """
     try:
-        measures = msgspec.convert(rule, dict[Counted, Measure])
-        for pool, measure in measures.items():
-            _check_measure(pool, measure)
-    except ValueError as problem:
-        raise InvalidMeteringRule(f"metering rule: {problem}") from problem
-    return measures
-
-
-def apply_rule(rule: Mapping[str, Any], *, request: Any, answer: Any, body_size: int) -> UsageReport:
-    """Return what the rule counts for a parsed request and its answer. `body_size` is in bytes.
-
-    Raises:
-        UsageMismatch: the rule is invalid, or what it points to is missing or no count.
-    """
-    try:
-        counts = {
-            pool: _counted(pool, measure, request, answer, body_size)
-            for pool, measure in check_rule(rule).items()
-        }
-    except InvalidMeteringRule as problem:
+        rules = parse_metering_rules(metering)
+    except PolicyError as problem:
         raise UsageMismatch(str(problem)) from problem
-    pools = TokenPools(**{pool: counted for pool, counted in counts.items() if pool != UNITS})
-    return UsageReport(pools, units=counts.get("units", 0))
+    counts = {pool: _counted(pool, rule, request, answer, body_size) for pool, rule in rules.items()}
+    units = counts.pop(UNITS, 0)
+    return UsageReport(TokenPools(**counts), units=units)
 
 
-def _check_measure(pool: str, measure: Measure) -> None:
-    if sum(value is not None for value in msgspec.structs.astuple(measure)) != 1:
-        raise InvalidMeteringRule(f"{pool} needs exactly one of {', '.join(measure.__struct_fields__)}")
-    document.steps(measure.pointer or measure.per_item or "")
-
-
-def _counted(pool: str, measure: Measure, request: Any, answer: Any, body_size: int) -> int:
-    if measure.per_call is not None:
-        return measure.per_call
-    if measure.per_kib is not None:
-        return measure.per_kib * -(-body_size // 1024)
-    if measure.per_item is not None:
-        items = _found(pool, "request", request, measure.per_item)
+def _counted(pool: str, rule: MeteringRule, request: Any, answer: Any, body_size: int) -> int:
+    if rule.per_call is not None:
+        return rule.per_call
+    if rule.per_kib is not None:
+        return rule.per_kib * -(-body_size // 1024)
+    if rule.per_item is not None:
+        items = _found(pool, "request", request, rule.per_item)
         if not isinstance(items, list):
-            raise UsageMismatch(f"{pool} counts the items at {measure.per_item}, which is no list")
+            raise UsageMismatch(f"{pool} counts the items at {rule.per_item}, which is no list")
         return len(items)
-    assert measure.pointer is not None
-    return count(measure.pointer, _found(pool, "answer", answer, measure.pointer))
+    assert rule.pointer is not None
+    return count(rule.pointer, _found(pool, "answer", answer, rule.pointer))
 
 
 def _found(pool: str, where: str, holder: Any, pointer: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from cacheproxy.protocols import document
 from cacheproxy.protocols.errors import openai_error
 from cacheproxy.protocols.estimate import text_tokens
-from cacheproxy.protocols.metering_rule import apply_rule
+from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.openai_assembly import FAILED_ENDINGS
 from cacheproxy.protocols.openai_replay import replay
 from cacheproxy.protocols.openai_stream import ChatStreamReader
@@ -114,7 +114,7 @@ class OpenAIDialect:
     ) -> UsageReport | None:
         """Return what the metering rule says, else what the provider reports in whatever shape is its own."""
         if metering:
-            return apply_rule(metering, request=request.document, answer=answer, body_size=body_size)
+            return apply_rules(metering, request=request.document, answer=answer, body_size=body_size)
         usage = answer.get("usage") if isinstance(answer, dict) else None
         if usage is None:
             return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from cacheproxy.protocols import document, estimate
 from cacheproxy.protocols.errors import openai_error
-from cacheproxy.protocols.metering_rule import apply_rule
+from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.request import Dialect, InferenceRequest, InvalidRequest, StreamReader, UpstreamCall
 from metering import provider_usage
 from metering.provider_usage import UsageReport
@@ -59,7 +59,7 @@ class PredictDialect:
     ) -> UsageReport | None:
         """Return what the metering rule says, else the answer's `usage`, else None."""
         if metering:
-            return apply_rule(metering, request=request.document, answer=answer, body_size=body_size)
+            return apply_rules(metering, request=request.document, answer=answer, body_size=body_size)
         usage = answer.get("usage") if isinstance(answer, dict) else None
         if not isinstance(usage, dict):
             return None

@@ -1,6 +1,6 @@
 """A real OCR model behind HTTP: RapidOCR (PP-OCR, its models are inside the wheel) served by LitServe.
 
-    python -m examples.upstreams.ocr_server --port 9100 [--threads 2]
+    python -m examples.upstreams.ocr_server --port 9100 [--threads 1]
 
 `POST /predict` takes `{"image": "<base64 of a PNG or JPEG>"}`; any other field is left alone. It answers
 
@@ -111,7 +111,7 @@ def decode_image(encoded: str) -> NDArray[np.uint8]:
 def main() -> None:
     """Serve until told to stop."""
     parser = serving.port_parser("Serve RapidOCR on loopback.")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the model (default 2)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model (default 1)")
     options = parser.parse_args()
     serving.serve(name="OCR", apis=[OcrApi(threads=options.threads)], port=options.port)
 

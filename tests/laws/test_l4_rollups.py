@@ -121,7 +121,7 @@ class RollingUp(RuleBasedStateMachine):
 
     def sums(self) -> dict[Any, tuple[int, int, int]]:
         fields = ("api_key_id", "hour", "model", "outcome", "quality", "calls", "input", "units")
-        return {tuple(row[:5]): tuple(row[5:]) for row in UsageRollup.objects.values_list(*fields)}  # type: ignore[misc]
+        return {tuple(row[:5]): tuple(row[5:]) for row in UsageRollup.objects.values_list(*fields)}
 
     def expected(self) -> dict[Any, tuple[int, int, int]]:
         calls: Counter[Any] = Counter()

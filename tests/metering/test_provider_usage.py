@@ -23,6 +23,7 @@ from metering.provider_usage import (
 from metering.tokens import MAX_COUNT, TokenPools
 
 Usage = dict[str, Any]
+QUICK = settings(deadline=None, max_examples=60)
 
 REPORTS: dict[str, tuple[Callable[[Usage], UsageReport], Usage, UsageReport]] = {
     "OpenAI: cached and reasoning are slices": (
@@ -416,7 +417,7 @@ SPEAKERS = [
 
 
 @pytest.mark.parametrize(("speak", "understand", "unspoken"), SPEAKERS)
-@settings(deadline=None)
+@QUICK
 @given(said=pools, share=st.integers(0, 100))
 def test_pools_are_what_the_provider_said(
     speak: Callable[[TokenPools, int], Usage],
@@ -483,7 +484,7 @@ TOTALS: list[tuple[Callable[[Usage], UsageReport], str]] = [
 
 
 @pytest.mark.parametrize(("dialect", "total"), TOTALS)
-@settings(deadline=None)
+@QUICK
 @given(usages)
 def test_any_report_is_understood_whole_or_refused(
     dialect: Callable[[Usage], UsageReport], total: str, usage: Usage
@@ -498,7 +499,7 @@ def test_any_report_is_understood_whole_or_refused(
     assert not usage.get(total) or understood.pools.total == usage[total]
 
 
-@settings(deadline=None)
+@QUICK
 @given(said=pools, field=st.sampled_from(["prompt_tokens", "completion_tokens"]), more=st.integers(1, 1000))
 def test_a_figure_that_grows_alone_is_noticed(said: TokenPools, field: str, more: int) -> None:
     usage = as_openai(said._replace(output=said.output + 1), 0)

@@ -39,7 +39,9 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 @pytest.fixture
 def settings(live_db: str, redis_url: str) -> GatewaySettings:
     """Give settings for quick tests."""
-    return GatewaySettings(database_url=as_url(live_db), redis_url=redis_url, key_pepper=PEPPER, retry_seconds=0.1)
+    return GatewaySettings(
+        database_url=as_url(live_db), redis_url=redis_url, key_pepper=PEPPER, retry_seconds=0.1
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ async def cast(world: World, upstream: FakeUpstream) -> Cast:
     """Give two tenants on a plan with three models."""
     await world.add_model("qwen-small", f"{upstream.url}/v1")
     await world.add_model("embedder", f"{upstream.url}/v1")
-    await world.add_model("ocr", f"{upstream.url}/predict", protocol="predict", cache={"volatile_fields": ["/request_id"]})
+    await world.add_model(
+        "ocr", f"{upstream.url}/predict", protocol="predict", cache={"volatile_fields": ["/request_id"]}
+    )
     plan_id = await world.add_plan("standard", PRICES, {"exact": "80"})
     return Cast(await world.add_tenant("acme", plan_id), await world.add_tenant("stranger", plan_id), plan_id)
 

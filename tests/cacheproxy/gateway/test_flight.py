@@ -27,10 +27,15 @@ async def test_a_repeated_call_is_a_hit_that_names_who_paid(
     assert hit.headers["x-zerorate-saved"] == "0.0000108 USD"
 
     first, second = await world.events()
-    assert [str(first["event_id"]), str(second["event_id"])] == [miss.headers["x-request-id"], hit.headers["x-request-id"]]
+    assert [str(first["event_id"]), str(second["event_id"])] == [
+        miss.headers["x-request-id"],
+        hit.headers["x-request-id"],
+    ]
     assert [first["outcome"], second["outcome"]] == ["miss", "exact"]
     assert second["source_event"] == first["event_id"]
     assert (first["tenant_id"], first["api_key_id"]) == (cast.acme.id, cast.acme.api_key_id)
-    assert [(row["input"], row["output"], row["quality"]) for row in (first, second)] == [(12, 5, "reported")] * 2
+    assert [(row["input"], row["output"], row["quality"]) for row in (first, second)] == [
+        (12, 5, "reported")
+    ] * 2
     assert first["upstream_latency_us"] > 0
     assert second["upstream_latency_us"] is None

@@ -24,7 +24,11 @@ ALL_SCOPES = ["inference", "usage:read", "invoices:read"]
 def as_url(conninfo: str) -> str:
     """Return a libpq connection string as the URL that asyncpg wants."""
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
-    query = "&".join(f"{name}={quote(str(parts[name]))}" for name in ("host", "port", "user", "password") if parts.get(name))
+    query = "&".join(
+        f"{name}={quote(str(parts[name]))}"
+        for name in ("host", "port", "user", "password")
+        if parts.get(name)
+    )
     return f"postgresql:///{quote(str(parts['dbname']))}?{query}"
 
 
@@ -63,10 +67,13 @@ class World:
             name, upstream_id, json.dumps(cache or {}), json.dumps(metering or {}),
         )  # fmt: skip
 
-    async def add_plan(self, name: str, prices: Mapping[str, Mapping[str, str]], hit_discounts: Mapping[str, str]) -> int:
+    async def add_plan(
+        self, name: str, prices: Mapping[str, Mapping[str, str]], hit_discounts: Mapping[str, str]
+    ) -> int:
         """Add a plan in USD: model → pool → amount per million; outcome → percent."""
         plan_id: int = await self.sql.fetchval(
-            "INSERT INTO billing_plan (name, currency, created_at) VALUES ($1, 'USD', now()) RETURNING id", name
+            "INSERT INTO billing_plan (name, currency, created_at) VALUES ($1, 'USD', now()) RETURNING id",
+            name,
         )
         for model, pools in prices.items():
             for pool, amount in pools.items():
@@ -141,11 +148,17 @@ class Client:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         sent = {"authorization": f"Bearer {self.key}", "content-type": "application/json", **(headers or {})}
         async with self.session.post(self.url + path, data=body, headers=sent) as response:
-            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read())
+            return Answer(
+                response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read()
+            )
 
     async def get(self, path: str) -> Answer:
-        async with self.session.get(self.url + path, headers={"authorization": f"Bearer {self.key}"}) as response:
-            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read())
+        async with self.session.get(
+            self.url + path, headers={"authorization": f"Bearer {self.key}"}
+        ) as response:
+            return Answer(
+                response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read()
+            )
 
     async def chat(self, text: str = "Hi", headers: Mapping[str, str] | None = None, **more: Any) -> Answer:
         document = {"model": "qwen-small", "messages": [{"role": "user", "content": text}], **more}
@@ -158,7 +171,9 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
     gateway = Gateway(settings)
     await gateway.startup()
     server = uvicorn.Server(
-        uvicorn.Config(gateway, port=0, lifespan="off", log_config=None, access_log=False, http="httptools", ws="none")
+        uvicorn.Config(
+            gateway, port=0, lifespan="off", log_config=None, access_log=False, http="httptools", ws="none"
+        )
     )
     task = asyncio.create_task(server.serve())
     while not server.started:

@@ -156,7 +156,7 @@ class TestMeteringRule:
             ({"units": {"pointer": "/minus"}}, "/minus is -2, not between 0"),
             ({"units": {"per_item": "/rows"}}, "units is read at /rows, and the request has nothing there"),
             ({"units": {"per_item": "/image"}}, "units counts the items at /image, which is no list"),
-            ({"pages": {"per_call": 1}}, "metering rule: "),
+            ({"pages": {"per_call": 1}}, "there is no .pages."),
         ],
     )
     def test_what_it_cannot_count_is_suspect(self, rule: dict[str, Any], message: str) -> None:

@@ -1,0 +1,2 @@
+def savings_page(tenant, asked, now): return {}
+def overview(period): return {}
