@@ -82,7 +82,9 @@ class Wire:
             self._writers.discard(far_writer)
             far_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while part := await reader.read(65536):
                 if replies:
