@@ -6,10 +6,10 @@ from a conflict.
 """
 
 import hashlib
-import os
+import random
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -90,9 +90,17 @@ def check(event: UsageEvent) -> None:
     Raises:
         InvalidUsageEvent: naming the field and what is wrong with it.
     """
-    for field in (*BILLABLE, "output_reasoning"):
-        if not 0 <= getattr(event, field) <= MAX_COUNT:
-            raise InvalidUsageEvent(f"{field} is {getattr(event, field)}, not between 0 and {MAX_COUNT}")
+    counts = (
+        event.input,
+        event.cache_read,
+        event.cache_write,
+        event.cache_write_1h,
+        event.output,
+        event.units,
+        event.output_reasoning,
+    )
+    if min(counts) < 0 or max(counts) > MAX_COUNT:
+        _refuse_counts(counts)
     if event.output_reasoning > event.output:
         raise InvalidUsageEvent(f"output_reasoning is {event.output_reasoning} but output is {event.output}")
     if event.outcome not in OUTCOMES:
@@ -103,6 +111,13 @@ def check(event: UsageEvent) -> None:
         raise InvalidUsageEvent(f"a hit ({event.outcome}) names no source_event")
     if event.occurred_at.tzinfo is None:
         raise InvalidUsageEvent(f"occurred_at {event.occurred_at.isoformat()} has no time zone")
+
+
+def _refuse_counts(counts: tuple[int, ...]) -> NoReturn:
+    for field, count in zip((*BILLABLE, "output_reasoning"), counts, strict=True):
+        if not 0 <= count <= MAX_COUNT:
+            raise InvalidUsageEvent(f"{field} is {count}, not between 0 and {MAX_COUNT}")
+    raise AssertionError("called with sound counts")
 
 
 def payload_digest(event: UsageEvent) -> bytes:
@@ -161,7 +176,7 @@ class EventIds:
 
     def next(self, now_ns: int) -> UUID:
         """Return an id above every id given before. `now_ns` is nanoseconds since 1970, UTC."""
-        fresh = (now_ns // 1_000_000) << 74 | int.from_bytes(os.urandom(10)) >> 6
+        fresh = (now_ns // 1_000_000) << 74 | random.getrandbits(74)
         with self._lock:
             if fresh >> 74 > self._last >> 74:
                 self._last = fresh

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 KEY_PREFIX = b"zerorate:"
 MAX_CONNECTIONS = 64
+CONNECT_SECONDS = 1.0
 FAILURES = (RedisError, OSError, TimeoutError)
 
 
@@ -43,6 +44,14 @@ class RedisCache:
         self.failures = 0
         self.damaged = 0
         self._failing = False
+
+    async def connect(self) -> None:
+        """Open a connection, so that the first look-up does not wait for one; say so where there is none to be had."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._client.ping()
+        except FAILURES as failure:
+            self._count(failure)
 
     async def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
         """Return the answer under *key*; None where there is none, it is damaged, or Redis is not quick enough."""
@@ -80,7 +89,7 @@ class RedisCache:
         self.failures += 1
         if not self._failing:
             logger.warning(
-                "Redis does not answer (%s); calls go on without the shared cache.",
+                "Redis does not answer (%s); calls go on without the shared cache. Check REDIS_URL and the server.",
                 str(failure) or type(failure).__name__,
             )
         self._failing = True

@@ -48,6 +48,8 @@ class Gateway:
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
         await self._upstream.start()
+        if self._tiers.redis is not None:
+            await self._tiers.redis.connect()
         await self._recorder.start()
         await self._feed.start()
 

@@ -95,8 +95,12 @@ class Call:
 
     async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
         """Send a whole answer. Our request id is added to *headers*."""
-        await self.start(status, headers)
-        await self.send(body, last=True)
+        self.started = True
+        headers.append((b"x-request-id", self.request_id))
+        await self._deliver(
+            {"type": "http.response.start", "status": status, "headers": headers},
+            {"type": "http.response.body", "body": body},
+        )
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer. Our request id is added to *headers*."""
@@ -108,11 +112,11 @@ class Call:
         """Send a part of the body."""
         await self._deliver({"type": "http.response.body", "body": part, "more_body": not last})
 
-    async def _deliver(self, message: Message) -> None:
-        if self.gone:
-            return
+    async def _deliver(self, *messages: Message) -> None:
         try:
-            await self._send(message)
+            for message in messages:
+                if not self.gone:
+                    await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
 

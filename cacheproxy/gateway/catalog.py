@@ -5,9 +5,10 @@ copy fresh. What changes by the clock alone (an expiry, a revocation set for lat
 by the clock at every call, never by a reload.
 """
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,7 +16,10 @@ from billing.rating.price_book import PriceBook
 from cacheproxy.gateway.tariff import Tariff, tariff_at
 from cacheproxy.policy import CachePolicy
 
+logger = logging.getLogger(__name__)
+
 Row = Mapping[str, Any]
+Value = TypeVar("Value")
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -82,6 +86,8 @@ class Catalog:
 
     def __init__(self) -> None:
         self.loaded = False
+        self.revision = 0
+        """Counts changes of the keys."""
         self.models: dict[str, Model] = {}
         self.plans: dict[int, Plan] = {}
         self._accesses: dict[bytes, Access] = {}
@@ -104,11 +110,13 @@ class Catalog:
     def replace_accesses(self, rows: Iterable[Row]) -> None:
         """Take *rows* as all keys there are."""
         self._accesses = read_accesses(rows)
+        self.revision += 1
 
     def replace_tenant(self, tenant_id: int, rows: Iterable[Row]) -> None:
         """Take *rows* as all keys of one tenant."""
         others = {key: access for key, access in self._accesses.items() if access.tenant_id != tenant_id}
         self._accesses = others | read_accesses(rows)
+        self.revision += 1
 
     def add_accesses(self, rows: Iterable[Row]) -> None:
         """Add keys found by a look-up."""
@@ -116,13 +124,24 @@ class Catalog:
 
     def replace_models(self, models: Iterable[Row], plans: Iterable[Row]) -> None:
         """Take the rows as all models and price books. An unchanged model stays the same object."""
-        fresh = {row["model"]: read_model(row) for row in models}
+        fresh = _readable(models, "model", read_model)
         self.models = {
-            name: model if self.models.get(name) != model else self.models[name]
+            name: self.models[name] if self.models.get(name) == model else model
             for name, model in fresh.items()
         }
-        self.plans = {row["plan_id"]: read_plan(row) for row in plans}
+        self.plans = _readable(plans, "plan_id", read_plan)
         self._tariffs = {}
+
+
+def _readable(rows: Iterable[Row], name: str, read: Callable[[Row], Value]) -> dict[Any, Value]:
+    """Return name → value of the rows that can be read. One bad row must not take the others out of service."""
+    values = {}
+    for row in rows:
+        try:
+            values[row[name]] = read(row)
+        except ValueError as problem:
+            logger.error("The %s %s is left out: %s", name, row[name], problem)  # noqa: TRY400 - it names the row
+    return values
 
 
 def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:

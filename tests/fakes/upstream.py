@@ -37,6 +37,7 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.connections = 0
+        self.accepted = 0
         self._script: deque[Behaviour] = deque()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -66,6 +67,7 @@ class FakeUpstream:
         assert task is not None
         self._open.add(task)
         self.connections += 1
+        self.accepted += 1
         try:
             while (call := await _read(reader)) is not None:
                 self.received.append(call)
