@@ -4,16 +4,16 @@ Accrued, not settled: exact sums at the prices of each instant, from the rollups
 is charged; these are the same usage at the same prices before its lines are rounded.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from billing.money import ZERO, exact_sum
 from billing.rating.invoice_lines import Contract, change_instants
 from billing.rating.price_book import RatedUsage, add_up
 from billing.selectors.contracts import contracts_within, currency_of
-from metering.periods import Period
+from metering.periods import Period, floor_hour
 from metering.selectors import rollup_watermark, usage_between
 from metering.tokens import POOLS, UNITS
 from metering.usage_event import HITS
@@ -87,6 +87,39 @@ def savings(*, tenant: Tenant, period: Period) -> Savings:
     )
 
 
+def usage_by(
+    *, tenant: Tenant, period: Period, group_by: Sequence[str], model: str | None, outcome: str | None
+) -> dict[tuple[Any, ...], Figures]:
+    """Return the figures of a period of whole hours for each group, in order; a group is named by its values.
+
+    `group_by` names some of `DIMENSIONS`; `hour` and `day` are told by their start, UTC. A `model` or an
+    `outcome` that is given leaves the others out.
+    """
+    contracts = contracts_within(tenant_id=tenant.pk, period=period, priced_at=_AS_KNOWN_NOW)
+    usage = usage_between(
+        tenant_id=tenant.pk,
+        period=period,
+        cuts=change_instants(contracts) | _starts(period, group_by),
+        below=rollup_watermark(),
+    )
+    parts = [
+        _rated(part, contracts)
+        for part in usage
+        if (model is None or part.model == model) and (outcome is None or part.outcome == outcome)
+    ]
+    groups = _grouped(parts, lambda usage: tuple(DIMENSIONS[name](usage) for name in group_by))
+    return dict(sorted(groups.items()))
+
+
+def _starts(period: Period, group_by: Sequence[str]) -> set[datetime]:
+    """Return the starts of the hours or days of the period that usage is grouped by, the shorter of them."""
+    length = next((_LENGTHS[name] for name in ("hour", "day") if name in group_by), None)
+    if length is None:
+        return set()
+    midnight = period.start.replace(hour=0)
+    return {midnight + length * count for count in range((period.end - midnight) // length + 1)}
+
+
 def _rated(usage: UsageSum, contracts: Iterable[Contract]) -> _Part:
     contract = next((known for known in contracts if known.span.contains(usage.span.start)), None)
     if contract is None or usage.quality == "suspect":
@@ -134,3 +167,14 @@ def _units(parts: Iterable[_Part]) -> int:
 
 
 _NOTHING = _figures([])
+
+DIMENSIONS: dict[str, Callable[[UsageSum], Any]] = {
+    "day": lambda usage: usage.span.start.replace(hour=0, minute=0, second=0, microsecond=0),
+    "hour": lambda usage: floor_hour(usage.span.start),
+    "model": lambda usage: usage.model,
+    "outcome": lambda usage: usage.outcome,
+    "quality": lambda usage: usage.quality,
+}
+"""What usage can be grouped by."""
+
+_LENGTHS = {"hour": timedelta(hours=1), "day": _DAY}
