@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from billing.api.period import PeriodQuery, refuse
 from billing.api.representations import ExactField
 from billing.selectors.contracts import currency_of
-from billing.selectors.savings import DIMENSIONS, Figures, usage_by
+from billing.selectors.savings import Figures
+from billing.selectors.usage_groups import DIMENSIONS, usage_groups
 from metering.models import Outcome
 from metering.periods import Period, floor_hour
 from tenants.api.views import TenantView
@@ -113,7 +114,7 @@ class UsageView(TenantView):
         Groups without usage are left out. Rollups run some seconds behind; `usage.csv` has every event at once.
         """
         query = UsageQuery.read(request)
-        groups = usage_by(
+        groups = usage_groups(
             tenant=self.tenant,
             period=query["period"],
             group_by=query["group_by"],

@@ -19,6 +19,7 @@ from metering.usage_sums import UsageSum
 
 USAGE, LATE_USAGE, QUARANTINED = "usage", "late_usage", "quarantined"
 
+# These sentences stand on invoices, which are verified against them: add to them, never reword one.
 SUSPECT = "The upstream's usage report contradicts itself."
 NO_PLAN = "No plan was in force."
 NO_PRICE = "The plan had no price for it."
