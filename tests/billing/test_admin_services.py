@@ -49,7 +49,9 @@ def executing(before: str, after: str) -> Iterator[None]:
 
 def refusing(table: str) -> AbstractContextManager[None]:
     """Let a trigger refuse every change of a table."""
-    trigger = f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_for_test()"
+    trigger = (
+        f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_for_test()"
+    )
     return executing(REFUSE + trigger, "DROP FUNCTION refuse_for_test CASCADE")
 
 
