@@ -17,8 +17,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.apps import ANSWER
-from benchmarks.stack import HOME, ROOT, add_tenant, serving, servers
+from benchmarks.bare import ANSWER
+from benchmarks.stack import HOME, ROOT, add_tenant, servers, serving
 
 CONNECTIONS = (1, 16, 64)
 ROUNDS = 3
@@ -33,7 +33,7 @@ BODY = json.dumps(
 class Upstream(BaseHTTPRequestHandler):
     """Answers the one miss."""
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         """Answer any call."""
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response(200)
@@ -52,7 +52,10 @@ def main() -> None:
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     with servers() as environment:
         key = add_tenant(environment, f"http://127.0.0.1:{upstream.server_port}/v1")
-        with serving("bare", environment) as bare_port, serving("gateway", environment) as gateway_port:
+        with (
+            serving("benchmarks.bare:application", environment) as bare_port,
+            serving("config.gateway:application", environment) as gateway_port,
+        ):
             _prime(gateway_port, key)
             results = _measure(bare_port, gateway_port, key)
         recorded = _recorded(environment["DATABASE_URL"])
@@ -86,9 +89,18 @@ def _measure(bare_port: int, gateway_port: int, key: str) -> dict[str, dict[int,
 
 
 def _load(port: int, key: str, connections: int, *, expected: str) -> dict[str, Any]:
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json"
-    plan = {"host": "127.0.0.1", "port": port, "request": f"{head}\r\ncontent-length: {len(BODY)}\r\n\r\n{BODY}", "expected": expected,
-            "connections": connections, "seconds": SECONDS}  # fmt: skip
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    )
+    plan = {
+        "host": "127.0.0.1",
+        "port": port,
+        "request": head + BODY,
+        "expected": expected,
+        "connections": connections,
+        "seconds": SECONDS,
+    }
     command = [sys.executable, "-m", "benchmarks.load"]
     done = subprocess.run(
         command, cwd=ROOT, input=json.dumps(plan), text=True, capture_output=True, check=True
@@ -101,8 +113,7 @@ def _recorded(database_url: str) -> int:
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT count(*) FROM metering_usageevent").fetchone()
         assert row is not None
-        count: int = row[0]
-        return count
+        return int(row[0])
 
 
 def _report(results: dict[str, dict[int, list[dict[str, Any]]]], recorded: int) -> dict[str, Any]:
@@ -128,29 +139,35 @@ def _median(runs: list[dict[str, Any]], name: str) -> int:
     return round(statistics.median(run[name] for run in runs))
 
 
+COLUMNS = (
+    "connections",
+    "bare_rps",
+    "gateway_rps",
+    "share",
+    "bare_p50_us",
+    "gateway_p50_us",
+    "gateway_p99_us",
+    "wrong",
+)
+
+
 def _print(report: dict[str, Any]) -> None:
     print("gateway_hits: durable events, memory hits; uvicorn, uvloop, httptools; one process")
-    print(
-        f"{'connections':>11} {'bare rps':>9} {'hits rps':>9} {'share':>6} {'bare p50':>9} {'hit p50':>9} {'hit p99':>9} {'wrong':>6}"
-    )
+    print(" ".join(f"{name:>14}" for name in COLUMNS))
     for row in report["rows"]:
-        print(
-            f"{row['connections']:>11} {row['bare_rps']:>9,} {row['gateway_rps']:>9,} {row['share']:>6.2f}"
-            f" {row['bare_p50_us']:>6,} µs {row['gateway_p50_us']:>6,} µs {row['gateway_p99_us']:>6,} µs {row['wrong']:>6}"
-        )
-    first, last = report["rows"][0], report["rows"][-1]
+        print(" ".join(f"{row[name]:>14,}" for name in COLUMNS))
+    print(f"events recorded: {report['recorded']:,}, answers counted: {report['answered']:,}")
+    print("(calls under way when a round ends are recorded, not counted)")
+    share, p50_us = report["rows"][-1]["share"], report["rows"][0]["gateway_p50_us"]
     print(
-        f"events recorded: {report['recorded']:,} for {report['answered']:,} answers counted (calls under way at a round's end are not)"
+        f"share at 64 connections: {share:.2f}, target at least {TARGET_SHARE}: {_verdict(share >= TARGET_SHARE)}"
     )
     print(
-        f"target: share at 64 connections >= {TARGET_SHARE}: {_verdict(last['share'] >= TARGET_SHARE)} ({last['share']:.2f})"
-    )
-    print(
-        f"target: p50 at 1 connection < {TARGET_P50_US} µs: {_verdict(first['gateway_p50_us'] < TARGET_P50_US)} ({first['gateway_p50_us']:,} µs)"
+        f"p50 at 1 connection: {p50_us:,} µs, target under {TARGET_P50_US:,}: {_verdict(p50_us < TARGET_P50_US)}"
     )
 
 
-def _verdict(met: bool) -> str:  # noqa: FBT001 - a phrase for a fact
+def _verdict(met: bool) -> str:
     return "met" if met else "MISSED"
 
 

@@ -24,7 +24,7 @@ START_SECONDS = 30
 def servers() -> Iterator[dict[str, str]]:
     """Run PostgreSQL and Redis of the benchmarks' own, migrated; yield the environment that names them."""
     embedded = EmbeddedServers(HOME / "servers")
-    environment = os.environ | embedded.start() | {"DATABASE_ROLE": "", "KEY_PEPPER": secrets.token_hex(16)}
+    environment = os.environ | embedded.start() | {"KEY_PEPPER": secrets.token_hex(16)}
     try:
         manage = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(manage, cwd=ROOT, env=environment, check=True)
@@ -36,12 +36,17 @@ def servers() -> Iterator[dict[str, str]]:
 def add_tenant(environment: Mapping[str, str], upstream_url: str) -> str:
     """Empty the database, add one tenant with one model in its plan, and return its key."""
     key = keys.generate()
-    digest = keys.digest(key.text, environment["KEY_PEPPER"])
+    values = {
+        "url": upstream_url,
+        "public_id": key.public_id,
+        "digest": keys.digest(key.text, environment["KEY_PEPPER"]),
+        "secret": secrets.token_bytes(32),
+    }
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(
             "TRUNCATE metering_usageevent, tenants_tenant, billing_plan, cacheproxy_upstream CASCADE"
         )
-        connection.execute(ROWS, {"url": upstream_url, "public_id": key.public_id, "digest": digest, "secret": secrets.token_bytes(32)})  # fmt: skip  # noqa: E501
+        connection.execute(ROWS, values)
     return key.text
 
 
@@ -72,10 +77,10 @@ SELECT id, 'bench', %(public_id)s, %(digest)s, ARRAY['inference'], now() FROM te
 
 @contextlib.contextmanager
 def serving(app: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """Serve *app* of ``benchmarks.apps`` in one uvicorn process; yield its port."""
+    """Serve *app* in one uvicorn process; yield its port."""
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.apps:{app}", "--port", str(port), "--loop", "uvloop",
-               "--http", "httptools", "--no-access-log", "--log-level", "warning"]  # fmt: skip
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]
     process = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
     try:
         _wait_for(port)

@@ -23,9 +23,9 @@ FAILURES = (RedisError, OSError, TimeoutError)
 
 
 def open_redis(url: str) -> Any:
-    """Return a client for *url* (``redis://``, ``rediss://``, ``unix://`` or ``redis+cluster://``); it connects when used.
+    """Return a client for *url*: ``redis://``, ``rediss://``, ``unix://`` or ``redis+cluster://``.
 
-    It never retries by itself: whoever calls knows how long there is to wait.
+    It connects when used, and never retries by itself: whoever calls knows how long there is to wait.
     """
     retry = Retry(NoBackoff(), 0)
     if url.startswith("redis+cluster://"):

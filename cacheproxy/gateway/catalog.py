@@ -32,7 +32,7 @@ class Model(msgspec.Struct, frozen=True):
     cache: CachePolicy
     metering: dict[str, Any]
     upstream_digest: bytes
-    """Stands for the upstream and the metering rule in the cache key: another server, or another count, is another answer."""
+    """Stands for upstream and metering rule in the cache key: another server, or count, is another answer."""
 
 
 class Subscription(NamedTuple):

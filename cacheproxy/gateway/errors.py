@@ -322,7 +322,7 @@ class RecorderUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            "The call could not be recorded, so its answer was withheld and nothing was charged. Try again in a few seconds."
+            "The call could not be recorded, so its answer was withheld. Try again in a few seconds."
         )
 
 

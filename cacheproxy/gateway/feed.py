@@ -96,10 +96,10 @@ class Feed:
                 delay = self._settings.retry_seconds
                 await self._follow()
             except DatabaseAway as failure:
-                logger.error(
+                logger.error(  # noqa: TRY400 - no news in the traceback
                     "PostgreSQL is away (%s). Check DATABASE_URL and the server; trying again every few seconds.",
                     failure,
-                )  # noqa: TRY400
+                )
             except Exception:  # a bug of ours, or a row that cannot be read: the last copy serves on
                 logger.exception("The catalog could not be loaded; trying again.")
             first_attempt.set()

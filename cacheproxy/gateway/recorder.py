@@ -81,17 +81,20 @@ class Recorder:
                 self._wake.clear()
 
     async def _settle(self, batch: Sequence[Waiting]) -> None:
-        """Make *batch* durable and let its calls go on, each with its own verdict. Never raises: a call must not hang."""
+        """Make *batch* durable and let its calls go on, each with its own verdict.
+
+        It never raises, whatever happens: the calls would hang.
+        """
         events = [event for event, _ in batch]
         try:
             verdicts = await self._make_durable(events)
         except (DatabaseAway, SpoolAway) as failure:
-            logger.error(
+            logger.error(  # noqa: TRY400 - no news in the traceback
                 "Withheld %d answers, PostgreSQL and the spool are away (%s): %s",
                 len(batch),
                 failure,
                 _ids(events),
-            )  # noqa: TRY400
+            )
             _release(batch, RecorderUnavailable)
             return
         except Exception:  # a bug of ours must fail these calls, not the recorder

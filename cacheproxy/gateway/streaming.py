@@ -17,7 +17,7 @@ END_SECONDS = 0.02
 
 
 class Relay:
-    """Passes one stream on. The answer's head goes out with the first event, so a stillborn stream can still fail properly."""
+    """Passes one stream on. The head goes out with the first event, so that a stillborn stream can fail properly."""
 
     def __init__(self, call: Call, reader: StreamReader, grace_seconds: float) -> None:
         self.reader = reader

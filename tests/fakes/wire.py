@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 
 class Wire:
@@ -15,6 +17,8 @@ class Wire:
         self.whole = True
         self.deaf = False
         """Bytes still reach the server, its replies no longer come back: what it did stays unknown."""
+        self.late_seconds = 0.0
+        """How long replies are held up."""
 
     @property
     def port(self) -> int:
@@ -78,9 +82,34 @@ class Wire:
             self._writers.discard(far_writer)
             far_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while part := await reader.read(65536):
+                if replies:
+                    await asyncio.sleep(self.late_seconds)
                 if not (replies and self.deaf):
                     writer.write(part)
                     await writer.drain()
+
+
+def wire_to_redis(redis_url: str) -> tuple[Wire, Callable[[Wire], str]]:
+    """Return a wire to the Redis at *redis_url*, and what tells the URL through it once it has started."""
+    address = urlsplit(redis_url)
+    query = parse_qs(address.query)
+    if address.scheme == "unix":
+        wire, number = Wire(address.path), query.get("db", ["0"])[0]
+    else:
+        wire, number = Wire((address.hostname or "", address.port or 6379)), address.path.strip("/") or "0"
+    return wire, lambda started: f"redis://127.0.0.1:{started.port}/{number}"
+
+
+def wire_to_postgres(database_url: str) -> tuple[Wire, Callable[[Wire], str]]:
+    """Return a wire to the PostgreSQL at *database_url*, and what tells the URL through it once it has started."""
+    address = urlsplit(database_url)
+    query = {name: values[0] for name, values in parse_qs(address.query).items()}
+    host, port = query.get("host", address.hostname or ""), int(query.get("port", address.port or 5432))
+    wire = Wire(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port))
+    user = query.get("user", address.username or "postgres")
+    return wire, lambda started: f"postgresql://{user}@127.0.0.1:{started.port}{address.path}"

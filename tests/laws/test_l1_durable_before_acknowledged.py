@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 import aiohttp
-import pytest
 
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.process import GatewayProcess
@@ -35,7 +34,9 @@ class Program:
             self.sent += 1
             stream = self.sent % 10 == 0
             try:
-                answer = await self.client.chat(f"prompt {(self.sent * 7 + self.number) % PROMPTS}", stream=stream)
+                answer = await self.client.chat(
+                    f"prompt {(self.sent * 7 + self.number) % PROMPTS}", stream=stream
+                )
             except (aiohttp.ClientError, OSError):
                 await asyncio.sleep(0.01)
                 continue
@@ -52,7 +53,9 @@ async def test_l1_no_acknowledged_call_is_lost_over_kills(
     await gateway.start()
     keys = [await world.add_key(cast.acme.id) for _ in range(CONNECTIONS)]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
-        programs = [Program(Client(session, gateway.url, key), number) for number, (_, key) in enumerate(keys)]
+        programs = [
+            Program(Client(session, gateway.url, key), number) for number, (_, key) in enumerate(keys)
+        ]
         running = asyncio.gather(*[program.run(CALLS // CONNECTIONS + 1) for program in programs])
         for kill in range(1, KILLS + 1):
             while sum(len(program.acknowledged) for program in programs) < kill * CALLS // (KILLS + 1):

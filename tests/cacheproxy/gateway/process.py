@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, to be killed. ``python -m tests.cacheproxy.gateway.process PORT`` is that process."""
+"""A gateway in a process of its own, to be killed; ``python -m`` of this module, with a port, is that process."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,12 @@ class GatewayProcess:
 async def serve(port: int) -> None:
     """Serve a gateway until asked to end."""
     gateway = Gateway(msgspec.json.decode(os.environ["GATEWAY_SETTINGS"], type=GatewaySettings))
-    config: dict[str, Any] = {"lifespan": "off", "http": "httptools", "access_log": False, "log_level": "warning"}
+    config: dict[str, Any] = {
+        "lifespan": "off",
+        "http": "httptools",
+        "access_log": False,
+        "log_level": "warning",
+    }
     await gateway.startup()
     with contextlib.suppress(KeyboardInterrupt):
         await uvicorn.Server(uvicorn.Config(gateway, port=port, ws="none", **config)).serve()

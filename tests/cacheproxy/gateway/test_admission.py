@@ -8,7 +8,7 @@ import pytest
 from cacheproxy.gateway.asgi import Gateway
 from tenants import keys
 from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.world import Answer, Client, World
+from tests.cacheproxy.gateway.world import Answer, Client, World, eventually
 from tests.fakes.upstream import FakeUpstream
 
 NOTICED_SECONDS = 1.0
@@ -16,9 +16,12 @@ NOTICED_SECONDS = 1.0
 
 async def until(client: Client, status: int) -> Answer:
     """Call until the answer has *status*, for as long as a change may take to be noticed."""
-    async with asyncio.timeout(NOTICED_SECONDS):
-        while (answer := await client.chat()).status != status:
-            await asyncio.sleep(0.02)
+
+    async def called() -> Answer | None:
+        answer = await client.chat()
+        return answer if answer.status == status else None
+
+    answer: Answer = await eventually(called, within_seconds=NOTICED_SECONDS)
     return answer
 
 
@@ -64,18 +67,24 @@ async def test_a_malformed_key_is_refused_without_asking_the_database(
     mistyped = client.key[:20] + ("a" if client.key[20] != "a" else "b") + client.key[21:]
     assert (await client.chat(headers={"authorization": f"Bearer {mistyped}"})).code == "malformed_api_key"
     assert asked == []
-    assert (await client.chat(headers={"authorization": f"Bearer {keys.generate().text}"})).code == "invalid_api_key"
+    assert (
+        await client.chat(headers={"authorization": f"Bearer {keys.generate().text}"})
+    ).code == "invalid_api_key"
     assert len(asked) == 1
 
 
 async def test_a_revoked_key_stops_within_a_second(client: Client, world: World, cast: Cast) -> None:
     assert (await client.chat()).status == 200
-    await world.sql.execute("UPDATE tenants_apikey SET revoked_at = now() WHERE id = $1", cast.acme.api_key_id)
+    await world.sql.execute(
+        "UPDATE tenants_apikey SET revoked_at = now() WHERE id = $1", cast.acme.api_key_id
+    )
 
     assert (await until(client, 401)).code == "revoked_api_key"
 
 
-async def test_a_revocation_set_for_later_takes_effect_by_the_clock(client: Client, world: World, cast: Cast) -> None:
+async def test_a_revocation_set_for_later_takes_effect_by_the_clock(
+    client: Client, world: World, cast: Cast
+) -> None:
     await world.sql.execute(
         "UPDATE tenants_apikey SET revoked_at = now() + interval '0.5 s' WHERE id = $1", cast.acme.api_key_id
     )
@@ -91,7 +100,9 @@ async def test_a_new_key_works_at_once(client: Client, world: World, cast: Cast)
 
 
 async def test_an_expired_key_is_refused(client: Client, world: World, cast: Cast) -> None:
-    await world.sql.execute("UPDATE tenants_apikey SET expires_at = now() WHERE id = $1", cast.acme.api_key_id)
+    await world.sql.execute(
+        "UPDATE tenants_apikey SET expires_at = now() WHERE id = $1", cast.acme.api_key_id
+    )
 
     assert (await until(client, 401)).code == "expired_api_key"
 
@@ -155,7 +166,9 @@ async def test_an_unknown_model_and_one_outside_the_plan_are_told_apart(
     assert upstream.received == []
 
 
-async def test_the_list_of_models_is_that_of_the_plan(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_the_list_of_models_is_that_of_the_plan(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     await world.add_model("unpriced", f"{upstream.url}/v1")
     await asyncio.sleep(0.2)
 

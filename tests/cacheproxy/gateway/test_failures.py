@@ -85,7 +85,9 @@ async def test_an_upstreams_own_error_is_passed_on_and_never_kept(
     assert len(upstream.received) == 2
 
 
-async def test_html_with_an_error_status_becomes_the_protocols_shape(client: Client, upstream: FakeUpstream) -> None:
+async def test_html_with_an_error_status_becomes_the_protocols_shape(
+    client: Client, upstream: FakeUpstream
+) -> None:
     upstream.then(raw_answer(b"<h1>Bad gateway</h1>", status=502, headers={"content-type": "text/html"}))
     failed = await client.chat()
 
@@ -158,7 +160,9 @@ async def test_an_unreachable_upstream_is_a_502(client: Client, world: World) ->
     assert "x-should-retry" not in failed.headers
 
 
-async def test_an_upstream_that_takes_too_long_is_a_504(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_an_upstream_that_takes_too_long_is_a_504(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     await world.sql.execute("UPDATE cacheproxy_upstream SET timeout_seconds = 1")
     await asyncio.sleep(0.2)
     upstream.then(answer(chat_answer(), delay_seconds=5))
@@ -177,7 +181,9 @@ async def test_an_answer_over_the_limit_is_cut_off(
     assert (failed.status, failed.code) == (502, "upstream_broken")
 
 
-async def test_an_error_in_a_200_is_passed_on_uncounted(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_an_error_in_a_200_is_passed_on_uncounted(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     upstream.then(answer({"error": {"message": "no"}}))
     failed = await client.chat()
 
@@ -189,7 +195,12 @@ async def test_an_error_in_a_200_is_passed_on_uncounted(client: Client, upstream
 async def test_usage_that_contradicts_itself_is_quarantined_and_not_kept(
     client: Client, upstream: FakeUpstream, world: World
 ) -> None:
-    usage = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}, "note": "\x00"}
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 1,
+        "prompt_tokens_details": {"cached_tokens": 9},
+        "note": "\x00",
+    }
     upstream.then(answer(chat_answer(usage=usage)))
     suspect = await client.chat()
 
@@ -202,7 +213,9 @@ async def test_usage_that_contradicts_itself_is_quarantined_and_not_kept(
     assert json.loads(event["raw_usage"])["prompt_tokens_details"] == {"cached_tokens": 9}
 
 
-async def test_an_answer_without_a_report_is_estimated(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_an_answer_without_a_report_is_estimated(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     upstream.then(answer(chat_answer("twelve bytes", usage=None)))
     await client.chat()
     await client.chat()
@@ -213,7 +226,10 @@ async def test_an_answer_without_a_report_is_estimated(client: Client, upstream:
 
 
 async def test_a_bug_of_ours_is_a_500_with_the_request_id_in_the_log(
-    client: Client, gateway: tuple[Gateway, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: Client,
+    gateway: tuple[Gateway, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(*_arguments: object) -> None:
         raise ZeroDivisionError("the bug")
@@ -246,7 +262,12 @@ async def test_many_calls_of_every_kind_leave_nothing_behind(
     client: Client, gateway: tuple[Gateway, str], upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    for behaviour in (drop(), answer({}, status=500), raw_answer(b"<html>"), stream(b"data: x\n\n", whole=False)):
+    for behaviour in (
+        drop(),
+        answer({}, status=500),
+        raw_answer(b"<html>"),
+        stream(b"data: x\n\n", whole=False),
+    ):
         upstream.then(*[behaviour] * 5)
         await asyncio.gather(*[client.chat(f"broken {n}", stream=n % 2 == 0) for n in range(5)])
     for _ in range(5):

@@ -11,6 +11,8 @@ from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.world import Client, World, serving
 from tests.fakes.upstream import FakeUpstream, answer, chat_answer
 
+SET_CACHE = "UPDATE cacheproxy_servedmodel SET cache = $1 WHERE name = 'qwen-small'"
+
 
 async def test_a_repeated_call_is_a_hit_that_names_who_paid(
     client: Client, cast: Cast, world: World, upstream: FakeUpstream
@@ -49,7 +51,10 @@ async def test_a_repeated_call_is_a_hit_that_names_who_paid(
 
 
 async def test_another_spelling_of_the_same_request_is_a_hit(client: Client, upstream: FakeUpstream) -> None:
-    await client.post("/v1/chat/completions", b'{"model":"qwen-small","messages":[{"role":"user","content":"Hi"}],"top_k":3}')
+    await client.post(
+        "/v1/chat/completions",
+        b'{"model":"qwen-small","messages":[{"role":"user","content":"Hi"}],"top_k":3}',
+    )
     hit = await client.post(
         "/v1/chat/completions",
         b'{ "top_k": 3,\n "messages": [{"content": "Hi", "role": "user"}], "user": "u-7", "model": "qwen-small" }',
@@ -59,7 +64,9 @@ async def test_another_spelling_of_the_same_request_is_a_hit(client: Client, ups
     assert len(upstream.received) == 1
 
 
-async def test_what_decides_the_answer_is_never_shared(client: Client, stranger: Client, upstream: FakeUpstream) -> None:
+async def test_what_decides_the_answer_is_never_shared(
+    client: Client, stranger: Client, upstream: FakeUpstream
+) -> None:
     await client.chat("Hi")
     for other in (
         await client.chat("hi"),
@@ -71,7 +78,9 @@ async def test_what_decides_the_answer_is_never_shared(client: Client, stranger:
     assert len(upstream.received) == 5
 
 
-async def test_no_cache_asks_again_and_refreshes(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_no_cache_asks_again_and_refreshes(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     upstream.then(answer(chat_answer("old")), answer(chat_answer("new")))
     await client.chat()
     refreshed = await client.chat(headers={"cache-control": "no-cache"})
@@ -84,7 +93,9 @@ async def test_no_cache_asks_again_and_refreshes(client: Client, world: World, u
     assert [row["outcome"] for row in await world.events()] == ["miss", "bypass", "exact"]
 
 
-async def test_no_store_neither_reads_nor_writes(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_no_store_neither_reads_nor_writes(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     first = await client.chat(headers={"cache-control": "no-store"})
     second = await client.chat()
     third = await client.chat(headers={"cache-control": "No-Store"})
@@ -111,7 +122,9 @@ async def test_a_broken_max_age_is_refused(client: Client, world: World) -> None
     assert await world.events() == []
 
 
-async def test_only_if_cached_never_asks_the_upstream(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_only_if_cached_never_asks_the_upstream(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     headers = {"cache-control": "only-if-cached"}
     refused = await client.chat(headers=headers)
     assert (refused.status, refused.code) == (504, "not_cached")
@@ -131,14 +144,16 @@ async def test_a_stateful_call_is_not_cached(client: Client, world: World, upstr
 
 
 async def test_an_answer_expires(client: Client, world: World, upstream: FakeUpstream) -> None:
-    await world.sql.execute("UPDATE cacheproxy_servedmodel SET cache = '{\"ttl_seconds\": 1}' WHERE name = 'qwen-small'")
+    await world.sql.execute(SET_CACHE, '{"ttl_seconds": 1}')
     await asyncio.sleep(0.2)
     await client.chat()
     await asyncio.sleep(1.05)
     assert (await client.chat()).headers["cache-status"] == "zerorate; fwd=miss; stored"
 
 
-async def test_a_new_version_never_serves_an_old_answer(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_a_new_version_never_serves_an_old_answer(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     await client.chat()
     await world.sql.execute("UPDATE cacheproxy_servedmodel SET version = '2' WHERE name = 'qwen-small'")
     await asyncio.sleep(0.2)
@@ -147,10 +162,12 @@ async def test_a_new_version_never_serves_an_old_answer(client: Client, world: W
 
 
 async def test_a_session_scoped_model_shares_within_a_session_only(client: Client, world: World) -> None:
-    await world.sql.execute("UPDATE cacheproxy_servedmodel SET cache = '{\"scope\": \"session\"}' WHERE name = 'qwen-small'")
+    await world.sql.execute(SET_CACHE, '{"scope": "session"}')
     await asyncio.sleep(0.2)
     statuses = [
-        (await client.chat(headers={"x-zerorate-session": session} if session else {})).headers["cache-status"]
+        (await client.chat(headers={"x-zerorate-session": session} if session else {})).headers[
+            "cache-status"
+        ]
         for session in ("a", "a", "b", "", "")
     ]
     assert statuses[0] == "zerorate; fwd=miss; stored"
@@ -158,13 +175,18 @@ async def test_a_session_scoped_model_shares_within_a_session_only(client: Clien
     assert statuses[2:] == ["zerorate; fwd=miss; stored", "zerorate; fwd=bypass", "zerorate; fwd=bypass"]
 
 
-async def test_a_key_scoped_model_shares_between_calls_of_one_key_only(client: Client, world: World, cast: Cast) -> None:
-    await world.sql.execute("UPDATE cacheproxy_servedmodel SET cache = '{\"scope\": \"key\"}' WHERE name = 'qwen-small'")
+async def test_a_key_scoped_model_shares_between_calls_of_one_key_only(
+    client: Client, world: World, cast: Cast
+) -> None:
+    await world.sql.execute(SET_CACHE, '{"scope": "key"}')
     _, other = await world.add_key(cast.acme.id)
     await asyncio.sleep(0.2)
     await client.chat()
     assert "; hit;" in (await client.chat()).headers["cache-status"]
-    assert "fwd=miss" in (await client.chat(headers={"authorization": f"Bearer {other}"})).headers["cache-status"]
+    assert (
+        "fwd=miss"
+        in (await client.chat(headers={"authorization": f"Bearer {other}"})).headers["cache-status"]
+    )
 
 
 async def test_embeddings_are_cached_and_counted(client: Client, world: World) -> None:
@@ -177,7 +199,9 @@ async def test_embeddings_are_cached_and_counted(client: Client, world: World) -
     assert [(row["input"], row["output"]) for row in await world.events()] == [(4, 0), (4, 0)]
 
 
-async def test_predict_ignores_volatile_fields_and_keeps_the_path(client: Client, world: World, upstream: FakeUpstream) -> None:
+async def test_predict_ignores_volatile_fields_and_keeps_the_path(
+    client: Client, world: World, upstream: FakeUpstream
+) -> None:
     miss = await client.post("/v1/predict/ocr", {"image": "aGk=", "request_id": 1})
     hit = await client.post("/v1/predict/ocr", {"request_id": 2, "image": "aGk="})
     other = await client.post("/v1/predict/ocr", {"image": "aGo=", "request_id": 1})
@@ -193,9 +217,13 @@ async def test_the_upstream_sees_its_own_key_and_nothing_of_ours(
     client: Client, world: World, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_KEY", "sk-operator")
-    await world.sql.execute("UPDATE cacheproxy_upstream SET api_key_env = 'LOCAL_KEY' WHERE name = 'qwen-small-server'")
+    await world.sql.execute(
+        "UPDATE cacheproxy_upstream SET api_key_env = 'LOCAL_KEY' WHERE name = 'qwen-small-server'"
+    )
     await asyncio.sleep(0.2)
-    await client.chat(headers={"cookie": "a=b", "x-zerorate-session": "s", "x-custom": "c", "accept-encoding": "gzip, br"})
+    await client.chat(
+        headers={"cookie": "a=b", "x-zerorate-session": "s", "x-custom": "c", "accept-encoding": "gzip, br"}
+    )
 
     sent = upstream.received[0].headers
     assert sent["authorization"] == "Bearer sk-operator"
@@ -227,7 +255,9 @@ async def test_without_redis_calls_are_served_all_the_same(
     assert len(await world.events()) == 2
 
 
-async def test_a_unpriced_pool_has_no_cost_headers(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_a_unpriced_pool_has_no_cost_headers(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     usage = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}}
     await world.sql.execute("ALTER TABLE billing_price DISABLE TRIGGER USER")
     await world.sql.execute("DELETE FROM billing_price WHERE pool = 'cache_read'")

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import msgspec
@@ -20,9 +19,9 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.spool import LEASE, REFUSED_STREAM, STREAM, Spool
 from metering.usage_event import UsageEvent, new_event_id, seal, to_json
 from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.world import Client, World, serving
+from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream, chat_events, stream
-from tests.fakes.wire import Wire
+from tests.fakes.wire import Wire, wire_to_postgres, wire_to_redis
 
 NOTICED_SECONDS = 2.0
 
@@ -62,13 +61,8 @@ class Wires:
 @pytest.fixture
 async def wires(settings: GatewaySettings) -> AsyncIterator[Wires]:
     """Give wires to PostgreSQL and Redis."""
-    database = urlsplit(settings.database_url)
-    query = {name: values[0] for name, values in parse_qs(database.query).items()}
-    host, port = query["host"], int(query.get("port", 5432))
-    postgres = Wire(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port))
-    address = urlsplit(settings.redis_url or "")
-    redis = Wire(address.path if address.scheme == "unix" else (address.hostname or "", address.port or 6379))
-    number = parse_qs(address.query).get("db", ["0"])[0] if address.scheme == "unix" else address.path.strip("/") or "0"
+    postgres, postgres_url = wire_to_postgres(settings.database_url)
+    redis, redis_url = wire_to_redis(settings.redis_url or "")
     await postgres.start()
     await redis.start()
     yield Wires(
@@ -76,8 +70,8 @@ async def wires(settings: GatewaySettings) -> AsyncIterator[Wires]:
         redis,
         msgspec.structs.replace(
             settings,
-            database_url=f"postgresql://{query.get('user', 'postgres')}@127.0.0.1:{postgres.port}{database.path}",
-            redis_url=f"redis://127.0.0.1:{redis.port}/{number}",
+            database_url=postgres_url(postgres),
+            redis_url=redis_url(redis),
             database_timeout_seconds=0.5,
         ),
     )
@@ -111,14 +105,18 @@ async def ids(world: World) -> list[Any]:
 
 async def drained(redis: Any) -> None:
     """Return once nothing waits in the spool."""
-    async with asyncio.timeout(NOTICED_SECONDS):
-        while await redis.xlen(STREAM):
-            await asyncio.sleep(0.02)
+
+    async def is_empty() -> bool:
+        return int(await redis.xlen(STREAM)) == 0
+
+    await eventually(is_empty, within_seconds=NOTICED_SECONDS)
 
 
 async def test_every_column_arrives_as_it_was(recorder: Recorder, world: World) -> None:
     miss = event(cache_read=1, cache_write=2, cache_write_1h=3, output_reasoning=4, units=6)
-    hit = event(outcome="semantic", source_event=miss.event_id, similarity=0.5, raw_usage=None, api_key_id=None)
+    hit = event(
+        outcome="semantic", source_event=miss.event_id, similarity=0.5, raw_usage=None, api_key_id=None
+    )
     await asyncio.gather(recorder.record(miss), recorder.record(hit))
 
     rows = await world.events()
@@ -161,7 +159,10 @@ async def test_l2_the_same_id_with_other_content_is_a_conflict(recorder: Recorde
     assert sorted(await ids(world)) == sorted([known.event_id, good.event_id])
     (conflict,) = await world.sql.fetch("SELECT * FROM metering_usageconflict")
     assert conflict["event_id"] == known.event_id
-    assert (conflict["recorded_digest"], conflict["refused_digest"]) == (known.payload_digest, other.payload_digest)
+    assert (conflict["recorded_digest"], conflict["refused_digest"]) == (
+        known.payload_digest,
+        other.payload_digest,
+    )
     assert '"input": 999' in conflict["refused"]
 
 
@@ -172,7 +173,12 @@ async def test_an_event_that_the_table_refuses_takes_nobody_with_it(recorder: Re
     batch = [*good[:3], bad, *good[3:], unreadable]
     results = await asyncio.gather(*[recorder.record(each) for each in batch], return_exceptions=True)
 
-    assert [type(result) for result in results] == [*[type(None)] * 3, InternalError, *[type(None)] * 3, InternalError]
+    assert [type(result) for result in results] == [
+        *[type(None)] * 3,
+        InternalError,
+        *[type(None)] * 3,
+        InternalError,
+    ]
     assert sorted(await ids(world)) == sorted(each.event_id for each in good)
 
 
@@ -227,7 +233,9 @@ async def test_with_both_away_the_call_is_refused(recorder: Recorder, wires: Wir
     assert back.event_id in await ids(world)
 
 
-async def test_several_gateways_drain_one_spool_once(settings: GatewaySettings, world: World, redis: Any) -> None:
+async def test_several_gateways_drain_one_spool_once(
+    settings: GatewaySettings, world: World, redis: Any
+) -> None:
     spooled = [event() for _ in range(300)]
     spool = Spool(redis)
     for start in range(0, 300, 3):
@@ -243,7 +251,9 @@ async def test_several_gateways_drain_one_spool_once(settings: GatewaySettings, 
     assert sorted(await ids(world)) == sorted(each.event_id for each in spooled)
 
 
-async def test_a_lease_whose_holder_died_is_taken_over(settings: GatewaySettings, world: World, redis: Any) -> None:
+async def test_a_lease_whose_holder_died_is_taken_over(
+    settings: GatewaySettings, world: World, redis: Any
+) -> None:
     await Spool(redis).append([event()])
     await redis.set(LEASE, "somebody", px=300)
     recorder = Recorder(settings, Spool(redis))
@@ -255,7 +265,9 @@ async def test_a_lease_whose_holder_died_is_taken_over(settings: GatewaySettings
     assert len(await ids(world)) == 1
 
 
-async def test_what_cannot_be_drained_is_set_aside(settings: GatewaySettings, world: World, redis: Any) -> None:
+async def test_what_cannot_be_drained_is_set_aside(
+    settings: GatewaySettings, world: World, redis: Any
+) -> None:
     good, bad = event(), msgspec.structs.replace(event(), output_reasoning=99)
     await redis.xadd(STREAM, {"1": b"garbage", "2": to_json(good), "3": to_json(bad)})
     ledger = Ledger(settings)
@@ -329,14 +341,20 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
         assert (refused.status, refused.code) == (503, "gateway_starting")
         assert "Check DATABASE_URL" in caplog.text
         wires.postgres.mend()
-        async with asyncio.timeout(NOTICED_SECONDS):
-            while (await client.chat()).status != 200:
-                await asyncio.sleep(0.05)
+
+        async def served() -> bool:
+            return (await client.chat()).status == 200
+
+        await eventually(served, within_seconds=NOTICED_SECONDS)
         assert gateway.ready()
 
 
 async def test_a_shutdown_ends_calls_under_way_and_writes_what_waits(
-    settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, upstream: FakeUpstream, world: World
+    settings: GatewaySettings,
+    cast: Cast,
+    session: aiohttp.ClientSession,
+    upstream: FakeUpstream,
+    world: World,
 ) -> None:
     upstream.then(stream(*chat_events(), pause_seconds=0.1))
     async with serving(settings) as (_, url):

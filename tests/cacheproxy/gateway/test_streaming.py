@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.world import Client, World, serving
+from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream, answer, chat_answer, chat_events, stream
 
 DONE = b"data: [DONE]\n\n"
@@ -23,7 +25,9 @@ def text_of(body: bytes) -> str:
     return "".join(delta.get("content") or "" for delta in deltas)
 
 
-async def test_a_stream_passes_byte_for_byte_and_is_metered(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_a_stream_passes_byte_for_byte_and_is_metered(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     events = chat_events()
     upstream.then(stream(*events))
     streamed = await client.chat(stream=True, stream_options={"include_usage": True})
@@ -33,7 +37,12 @@ async def test_a_stream_passes_byte_for_byte_and_is_metered(client: Client, upst
     assert streamed.headers["cache-status"] == "zerorate; fwd=miss"
     assert streamed.body == b"".join(events)
     (event,) = await world.events()
-    assert (event["outcome"], event["quality"], event["input"], event["output"]) == ("miss", "reported", 12, 5)
+    assert (event["outcome"], event["quality"], event["input"], event["output"]) == (
+        "miss",
+        "reported",
+        12,
+        5,
+    )
     assert str(event["event_id"]) == streamed.headers["x-request-id"]
 
 
@@ -48,7 +57,9 @@ async def test_usage_is_asked_for_and_kept_from_a_client_that_did_not_ask(
     assert (await world.events())[0]["quality"] == "reported"
 
 
-async def test_a_stream_is_replayed_as_stream_and_as_plain(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_a_stream_is_replayed_as_stream_and_as_plain(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     streamed = await client.chat(stream=True)
     again = await client.chat(stream=True)
     plain = await client.chat()
@@ -74,7 +85,9 @@ async def test_a_plain_answer_is_replayed_as_a_stream(client: Client, upstream: 
     assert len(upstream.received) == 1
 
 
-async def test_an_upstream_that_does_not_stream_is_streamed_all_the_same(client: Client, upstream: FakeUpstream) -> None:
+async def test_an_upstream_that_does_not_stream_is_streamed_all_the_same(
+    client: Client, upstream: FakeUpstream
+) -> None:
     upstream.then(answer(chat_answer()))
     streamed = await client.chat(stream=True)
 
@@ -84,9 +97,7 @@ async def test_an_upstream_that_does_not_stream_is_streamed_all_the_same(client:
 
 async def test_what_comes_goes_on_at_once(client: Client, upstream: FakeUpstream) -> None:
     upstream.then(stream(*chat_events(), pause_seconds=0.1))
-    arrivals = []
-    async for _ in _streamed(client):
-        arrivals.append(time.monotonic())
+    arrivals = [time.monotonic() async for _ in _streamed(client)]
 
     assert arrivals[-1] - arrivals[0] > 0.3, "the stream was buffered"
 
@@ -128,7 +139,9 @@ async def test_a_stream_cut_short_is_recorded_estimated_and_not_kept(
     assert (await client.chat()).headers["cache-status"] == "zerorate; fwd=miss; stored"
 
 
-async def test_a_stream_without_its_closing_event_is_no_answer(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_a_stream_without_its_closing_event_is_no_answer(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     upstream.then(stream(*chat_events()[:-1]))
     cut = await client.chat(stream=True)
 
@@ -158,7 +171,9 @@ async def test_a_stream_that_outlives_the_models_time_ends_in_an_error(
     assert (await world.events())[0]["quality"] == "estimated"
 
 
-async def test_an_error_inside_a_stream_costs_nothing(client: Client, upstream: FakeUpstream, world: World) -> None:
+async def test_an_error_inside_a_stream_costs_nothing(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
     upstream.then(stream(b'data: {"error": {"message": "no"}}\n\n', DONE))
     failed = await client.chat(stream=True)
 
@@ -172,24 +187,24 @@ async def test_whoever_hangs_up_the_answer_is_read_recorded_and_kept(
 ) -> None:
     upstream.then(stream(*chat_events(), pause_seconds=0.05))
     await _hang_up_after_first_event(client)
-    async with asyncio.timeout(3):
-        while not (events := await world.events()):
-            await asyncio.sleep(0.05)
+    events = await eventually(world.events)
 
     assert (events[0]["quality"], events[0]["output"]) == ("reported", 5)
     assert "; hit;" in (await client.chat()).headers["cache-status"]
 
 
 async def test_after_a_client_has_gone_the_upstream_is_read_for_a_while_only(
-    settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, upstream: FakeUpstream, world: World
+    settings: GatewaySettings,
+    cast: Cast,
+    session: aiohttp.ClientSession,
+    upstream: FakeUpstream,
+    world: World,
 ) -> None:
     async with serving(msgspec.structs.replace(settings, disconnect_grace_seconds=0.3)) as (_, url):
         client = Client(session, url, cast.acme.key)
         upstream.then(stream(*chat_events(["word "] * 100), pause_seconds=0.05))
         await _hang_up_after_first_event(client)
-        async with asyncio.timeout(3):
-            while not (events := await world.events()):
-                await asyncio.sleep(0.05)
+        events = await eventually(world.events)
 
     (event,) = events
     assert event["quality"] == "estimated"
@@ -203,25 +218,24 @@ async def test_a_plain_call_whose_client_left_is_recorded_and_kept(
     call = asyncio.create_task(client.chat())
     await asyncio.sleep(0.1)
     call.cancel()
-    async with asyncio.timeout(3):
-        while not await world.events():
-            await asyncio.sleep(0.05)
+    await eventually(world.events)
     assert "; hit;" in (await client.chat()).headers["cache-status"]
     assert len(upstream.received) == 1
 
 
-def _request(client: Client) -> dict[str, object]:
+def _ask(client: Client) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
     document = {"model": "qwen-small", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-    return {"json": document, "headers": {"authorization": f"Bearer {client.key}"}}
+    headers = {"authorization": f"Bearer {client.key}"}
+    return client.session.post(f"{client.url}/v1/chat/completions", json=document, headers=headers)
 
 
-async def _streamed(client: Client) -> "asyncio.StreamReader":
-    async with client.session.post(f"{client.url}/v1/chat/completions", **_request(client)) as response:
+async def _streamed(client: Client) -> AsyncIterator[bytes]:
+    async with _ask(client) as response:
         async for part in response.content.iter_any():
             yield part
 
 
 async def _hang_up_after_first_event(client: Client) -> None:
-    async with client.session.post(f"{client.url}/v1/chat/completions", **_request(client)) as response:
+    async with _ask(client) as response:
         await response.content.readany()
         response.close()

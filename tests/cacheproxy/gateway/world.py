@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -58,7 +58,8 @@ class World:
         api_key_env: str = "",
     ) -> None:
         upstream_id = await self.sql.fetchval(
-            "INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds) VALUES ($1, $2, $3, $4, $5) RETURNING id",
+            "INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds)"
+            " VALUES ($1, $2, $3, $4, $5) RETURNING id",
             f"{name}-server", protocol, url, api_key_env, timeout_seconds,
         )  # fmt: skip
         await self.sql.execute(
@@ -98,7 +99,8 @@ class World:
         )  # fmt: skip
         if plan_id is not None:
             await self.sql.execute(
-                "INSERT INTO billing_subscription (tenant_id, plan_id, starts_at) VALUES ($1, $2, now() - interval '1 day')",
+                "INSERT INTO billing_subscription (tenant_id, plan_id, starts_at)"
+                " VALUES ($1, $2, now() - interval '1 day')",
                 tenant_id, plan_id,
             )  # fmt: skip
         api_key_id, key = await self.add_key(tenant_id)
@@ -176,7 +178,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
         )
     )
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
@@ -185,6 +187,14 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
         server.should_exit = True
         await task
         await gateway.shutdown()
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], *, within_seconds: float = 3) -> Any:
+    """Return what *check* says once that is true."""
+    async with asyncio.timeout(within_seconds):
+        while not (found := await check()):  # noqa: ASYNC110 - what is waited for happens in other programs
+            await asyncio.sleep(0.02)
+    return found
 
 
 async def connect(database_url: str) -> Any:
