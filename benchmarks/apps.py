@@ -24,7 +24,9 @@ def bare() -> Any:
 def gateway() -> Any:
     """Return the gateway on the servers that the environment names."""
     settings = GatewaySettings(
-        database_url=os.environ["DATABASE_URL"], redis_url=os.environ["REDIS_URL"], key_pepper=os.environ["KEY_PEPPER"]
+        database_url=os.environ["DATABASE_URL"],
+        redis_url=os.environ["REDIS_URL"],
+        key_pepper=os.environ["KEY_PEPPER"],
     )
     return WithLifespan(Gateway(settings))
 

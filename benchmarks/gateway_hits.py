@@ -25,7 +25,9 @@ ROUNDS = 3
 SECONDS = 3.0
 TARGET_SHARE = 0.4
 TARGET_P50_US = 1500
-BODY = json.dumps({"model": "qwen-small", "messages": [{"role": "user", "content": "What is the capital of France?"}]})
+BODY = json.dumps(
+    {"model": "qwen-small", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+)
 
 
 class Upstream(BaseHTTPRequestHandler):
@@ -62,17 +64,24 @@ def main() -> None:
 
 
 def _prime(port: int, key: str) -> None:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/chat/completions", BODY.encode(), {"Authorization": f"Bearer {key}"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions", BODY.encode(), {"Authorization": f"Bearer {key}"}
+    )
     with urllib.request.urlopen(request) as response:
         response.read()
 
 
 def _measure(bare_port: int, gateway_port: int, key: str) -> dict[str, dict[int, list[dict[str, Any]]]]:
-    results: dict[str, dict[int, list[dict[str, Any]]]] = {"bare": defaultdict(list), "gateway": defaultdict(list)}
+    results: dict[str, dict[int, list[dict[str, Any]]]] = {
+        "bare": defaultdict(list),
+        "gateway": defaultdict(list),
+    }
     for _ in range(ROUNDS):
         for connections in CONNECTIONS:
             results["bare"][connections].append(_load(bare_port, key, connections, expected="200 OK"))
-            results["gateway"][connections].append(_load(gateway_port, key, connections, expected="zerorate; hit;"))
+            results["gateway"][connections].append(
+                _load(gateway_port, key, connections, expected="zerorate; hit;")
+            )
     return results
 
 
@@ -81,7 +90,9 @@ def _load(port: int, key: str, connections: int, *, expected: str) -> dict[str, 
     plan = {"host": "127.0.0.1", "port": port, "request": f"{head}\r\ncontent-length: {len(BODY)}\r\n\r\n{BODY}", "expected": expected,
             "connections": connections, "seconds": SECONDS}  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.load"]
-    done = subprocess.run(command, cwd=ROOT, input=json.dumps(plan), text=True, capture_output=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, input=json.dumps(plan), text=True, capture_output=True, check=True
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -119,16 +130,24 @@ def _median(runs: list[dict[str, Any]], name: str) -> int:
 
 def _print(report: dict[str, Any]) -> None:
     print("gateway_hits: durable events, memory hits; uvicorn, uvloop, httptools; one process")
-    print(f"{'connections':>11} {'bare rps':>9} {'hits rps':>9} {'share':>6} {'bare p50':>9} {'hit p50':>9} {'hit p99':>9} {'wrong':>6}")
+    print(
+        f"{'connections':>11} {'bare rps':>9} {'hits rps':>9} {'share':>6} {'bare p50':>9} {'hit p50':>9} {'hit p99':>9} {'wrong':>6}"
+    )
     for row in report["rows"]:
         print(
             f"{row['connections']:>11} {row['bare_rps']:>9,} {row['gateway_rps']:>9,} {row['share']:>6.2f}"
             f" {row['bare_p50_us']:>6,} µs {row['gateway_p50_us']:>6,} µs {row['gateway_p99_us']:>6,} µs {row['wrong']:>6}"
         )
     first, last = report["rows"][0], report["rows"][-1]
-    print(f"events recorded: {report['recorded']:,} for {report['answered']:,} answers counted (calls under way at a round's end are not)")
-    print(f"target: share at 64 connections >= {TARGET_SHARE}: {_verdict(last['share'] >= TARGET_SHARE)} ({last['share']:.2f})")
-    print(f"target: p50 at 1 connection < {TARGET_P50_US} µs: {_verdict(first['gateway_p50_us'] < TARGET_P50_US)} ({first['gateway_p50_us']:,} µs)")
+    print(
+        f"events recorded: {report['recorded']:,} for {report['answered']:,} answers counted (calls under way at a round's end are not)"
+    )
+    print(
+        f"target: share at 64 connections >= {TARGET_SHARE}: {_verdict(last['share'] >= TARGET_SHARE)} ({last['share']:.2f})"
+    )
+    print(
+        f"target: p50 at 1 connection < {TARGET_P50_US} µs: {_verdict(first['gateway_p50_us'] < TARGET_P50_US)} ({first['gateway_p50_us']:,} µs)"
+    )
 
 
 def _verdict(met: bool) -> str:  # noqa: FBT001 - a phrase for a fact

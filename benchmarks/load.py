@@ -28,7 +28,9 @@ class Connection:
         self.sent_at_ns = 0
 
 
-def run(*, host: str, port: int, request: bytes, expected: bytes, connections: int, seconds: float) -> dict[str, Any]:
+def run(
+    *, host: str, port: int, request: bytes, expected: bytes, connections: int, seconds: float
+) -> dict[str, Any]:
     """Send *request* over and over for *seconds*; every answer must have the same body length and hold *expected*.
 
     Returns requests per second, latencies in microseconds, and how many answers were not as expected.

@@ -38,7 +38,9 @@ def add_tenant(environment: Mapping[str, str], upstream_url: str) -> str:
     key = keys.generate()
     digest = keys.digest(key.text, environment["KEY_PEPPER"])
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("TRUNCATE metering_usageevent, tenants_tenant, billing_plan, cacheproxy_upstream CASCADE")
+        connection.execute(
+            "TRUNCATE metering_usageevent, tenants_tenant, billing_plan, cacheproxy_upstream CASCADE"
+        )
         connection.execute(ROWS, {"url": upstream_url, "public_id": key.public_id, "digest": digest, "secret": secrets.token_bytes(32)})  # fmt: skip  # noqa: E501
     return key.text
 

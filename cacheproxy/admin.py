@@ -9,7 +9,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 
 from cacheproxy.models import ServedModel, Upstream
 from cacheproxy.policy import PolicyError, parse_cache_policy, parse_metering_rules
-from tenants.admin_pages import FactsInline, ModelForm, OperatorAdmin
+from tenants.admin_pages import FactsInline, ModelForm, OperatorAdmin, link_to
 
 CACHE_HELP = (
     "JSON; all optional: enabled, ttl_seconds, ttl_jitter, scope (tenant, key or session), "
@@ -66,8 +66,12 @@ class ServedModelInline(FactsInline):
     """The models that an upstream serves."""
 
     model = ServedModel
-    fields = readonly_fields = ("name", "upstream_model", "version", "enabled")
-    show_change_link = True
+    fields = readonly_fields = ("shown_name", "upstream_model", "version", "enabled")
+
+    @admin.display(description="name")
+    def shown_name(self, model: ServedModel) -> str:
+        """Return the name, and the way to the model's own page."""
+        return link_to(model, model.name)
 
 
 @admin.register(Upstream)

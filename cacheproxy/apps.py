@@ -5,3 +5,4 @@ class CacheproxyConfig(AppConfig):
     """The door: upstreams, models and the gateway in front of them."""
 
     name = "cacheproxy"
+    verbose_name = "Models & upstreams"

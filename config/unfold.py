@@ -20,6 +20,11 @@ def _table(title: str, model: str, icon: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link, "permission": _may(f"{app}.view_{name}")}
 
 
+def _is_hourly_usage(request: HttpRequest) -> bool:
+    """Return whether a page is about hourly usage; the look-up's address begins alike."""
+    return request.path.startswith(str(HOURLY_USAGE["link"])) and request.path != str(USAGE_LOOK_UP["link"])
+
+
 def _group(title: str, *items: dict[str, Any]) -> dict[str, Any]:
     return {"title": title, "separator": True, "items": list(items)}
 
@@ -30,6 +35,8 @@ USAGE_LOOK_UP = {
     "link": reverse_lazy("admin:metering_usagerollup_look_up"),
     "permission": _may("metering.view_usageevent"),
 }
+
+HOURLY_USAGE = _table("Hourly usage", "metering.usagerollup", "monitoring") | {"active": _is_hourly_usage}
 
 SIDEBAR: list[dict[str, Any]] = [
     {"items": [{"title": "Overview", "icon": "space_dashboard", "link": reverse_lazy("admin:index")}]},
@@ -42,7 +49,7 @@ SIDEBAR: list[dict[str, Any]] = [
     ),
     _group(
         "Usage",
-        _table("Hourly usage", "metering.usagerollup", "monitoring"),
+        HOURLY_USAGE,
         USAGE_LOOK_UP,
         _table("Conflicts", "metering.usageconflict", "report"),
     ),
@@ -70,6 +77,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "speed",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("zerorate/favicon.svg")}
+    ],
     "STYLES": [lambda _request: static("zerorate/admin.css")],
     "DASHBOARD_CALLBACK": "billing.admin.dashboard.dashboard",
     "SIDEBAR": {"show_search": False, "navigation": SIDEBAR},

@@ -30,6 +30,7 @@ from examples.demo_data import upstream_command, write_catalog
 from examples.stack import ROOT, CommandFailed, Stack, running_stack
 
 FAILURES = (
+    OSError,
     account.DownloadFailed,
     aiohttp.ClientError,
     calls.CallFailed,

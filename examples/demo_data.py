@@ -76,12 +76,11 @@ def make_calls(url: str, keys: dict[str, str]) -> None:
     upstream = Upstream.objects.get(name="ocr").url.removesuffix("/predict")
     deadline = time.monotonic() + UPSTREAM_SECONDS
     while not child.answers(f"{upstream}/health"):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not child.answers(f"{url}/healthz"):
             raise child.ChildError(f"the OCR server at {upstream} does not answer")
         time.sleep(child.POLL_SECONDS)
     uploads = workload.uploads(seed=1, now=datetime.now(UTC))
-    keys_in_use = {tenant: keys[tenant] for tenant in workload.STEPS}
-    asyncio.run(calls.send(uploads, url=url, keys=keys_in_use, on_answer=lambda: None))
+    asyncio.run(calls.send(uploads, url=url, keys=keys, on_answer=lambda: None))
     print(f"{len(uploads)} demo calls were made; the next roll-up shows them.", flush=True)
 
 

@@ -6,6 +6,7 @@ class MeteringConfig(AppConfig):
     """How much: usage events, rollups and exports."""
 
     name = "metering"
+    verbose_name = "Usage"
 
     def ready(self) -> None:
         """Renew the grants of the application's role after every migration."""

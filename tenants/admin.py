@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -17,6 +18,7 @@ from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -28,6 +30,7 @@ from tenants.admin_pages import (
     ShowOnce,
     TabularInline,
     badge,
+    link_to,
 )
 from tenants.errors import TenantError
 from tenants.models import ApiKey, Member, Scope, Tenant, User, all_scopes
@@ -218,9 +221,20 @@ class ApiKeyInline(KeyColumns, FactsInline):
     """A tenant's keys; each leads to its own page, where it is rotated and revoked."""
 
     model = ApiKey
-    show_change_link = True
-    fields = readonly_fields = ("shown_id", "shown_scopes", "state", "expires_at", "last_used_at")
+    fields = readonly_fields = (
+        "shown_name",
+        "shown_id",
+        "shown_scopes",
+        "state",
+        "expires_at",
+        "last_used_at",
+    )
     verbose_name_plural = "API keys"
+
+    @admin.display(description="name")
+    def shown_name(self, api_key: ApiKey) -> str:
+        """Return the name, and the way to the key's own page."""
+        return link_to(api_key, api_key.name)
 
 
 @admin.register(Tenant)
@@ -231,7 +245,8 @@ class TenantAdmin(OperatorAdmin):
     list_filter = (("status", ChoicesDropdownFilter),)
     list_filter_submit = True
     search_fields = ("slug", "name", "billing_email")
-    fields = (("name", "slug"), "billing_email", "billing_address")
+    fields = (("name", "slug"), ("billing_email", "shown_status"), "billing_address")
+    formfield_overrides = {models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 4})}}
     inlines: ClassVar[tuple[Any, ...]] = (MemberInline, ApiKeyInline)
     levers: Sequence[type[Lever]] = (IssueKey, SuspendTenant, ActivateTenant)
 
@@ -241,7 +256,9 @@ class TenantAdmin(OperatorAdmin):
         return tenant.status
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> list[str]:
-        return ["slug"] if obj else []  # programs and catalog files name a tenant by it
+        return (
+            ["shown_status", "slug"] if obj else ["shown_status"]
+        )  # programs and catalog files name a tenant by it
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # usage and invoices name their tenant for ever

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.decorators import display as unfold_display
 from unfold.enums import ActionVariant
 
@@ -56,6 +57,7 @@ class Lever(forms.Form):
     permission: ClassVar[str]
     explanation: ClassVar[str]
     variant: ClassVar[ActionVariant] = ActionVariant.DEFAULT
+    is_rare: ClassVar[bool] = False
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
 
     def __init__(self, *args: Any, row: Any, **kwargs: Any) -> None:
@@ -82,7 +84,6 @@ class OperatorAdmin(UnfoldAdmin):
     levers: Sequence[type[Lever]] = ()
     change_form_template = "admin/operator_change_form.html"
     list_fullwidth = True
-    show_full_result_count = False
 
     def get_urls(self) -> list[URLPattern]:
         pull = self.admin_site.admin_view(self.lever_view)
@@ -120,9 +121,7 @@ class OperatorAdmin(UnfoldAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         row = kwargs.get("obj")
-        pulled = [lever for lever in self.levers if row and request.user.has_perm(lever.permission)]
-        context["buttons"] = self.row_links(request, row) if row else []
-        context["buttons"] += [self._button(lever, row) for lever in pulled if lever.applies(row)]
+        context["buttons"] = [*self.row_links(request, row), *self._buttons(request, row)] if row else []
         return super().render_change_form(request, context, *args, **kwargs)
 
     def row_links(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
@@ -170,6 +169,16 @@ class OperatorAdmin(UnfoldAdmin):
             return redirect(f"{pages}_change", row.pk)
         return redirect(f"{pages}_changelist")
 
+    def _buttons(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+        """Return the row's levers that the user may pull, those seldom pulled in a menu."""
+        offered = [
+            lever for lever in self.levers if request.user.has_perm(lever.permission) and lever.applies(row)
+        ]
+        often = [self._button(lever, row) for lever in offered if not lever.is_rare]
+        rare = [self._button(lever, row) for lever in offered if lever.is_rare]
+        menu = {"title": "More", "icon": "more_horiz", "variant": ActionVariant.DEFAULT, "items": rare}
+        return [*often, menu] if rare else often
+
     def _button(self, lever: type[Lever], row: Any) -> dict[str, Any]:
         route = f"admin:{self.opts.app_label}_{self.opts.model_name}_{lever.name}"
         return button(lever.title, reverse(route, args=[row.pk]), lever.icon, lever.variant)
@@ -195,6 +204,7 @@ class FactsInline(TabularInline):
 
     extra = 0
     can_delete = False
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -208,6 +218,12 @@ def button(
 ) -> dict[str, Any]:
     """Return a button for the head of a page, as unfold's template reads it."""
     return {"title": title, "path": link, "icon": icon, "variant": variant}
+
+
+def link_to(row: models.Model, text: str) -> str:
+    """Return a link to the page of a row."""
+    page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a class="text-link" href="{}">{}</a>', page, text)
 
 
 def require(request: HttpRequest, permissions: Collection[str]) -> None:

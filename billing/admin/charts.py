@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from billing.money import format_decimal
+
 GREY, BLUE, GREEN, PALE = "#94a3b8", "#0284c7", "#34d399", "#bae6fd"
 TICKS = "#9ca3af"
 
@@ -40,7 +42,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], *, stacked
 
 
 def _figure(figure: int | Decimal) -> int | str:
-    return figure if isinstance(figure, int) else f"{figure:f}"
+    return figure if isinstance(figure, int) else format_decimal(figure)
 
 
 def _options(*, stacked: bool) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from billing.admin.savings import overview
+from billing.admin.savings import money_cards, money_charts, until_today, usage_cards, usage_charts
+from billing.admin.words import counted
 from billing.models import Invoice, StripeInvoice
 from billing.money import format_money
+from billing.selectors.savings import add_figures
+from billing.selectors.savings_of_many import savings_by_currency
 from metering.models import Quality, RollupProgress, UsageConflict, UsageRollup
 from metering.periods import Period, month_of
 
@@ -31,27 +34,48 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "warnings": list(warnings(now)),
         "open_invoices": open_invoices(),
         "open_totals": open_totals(),
-        **overview(month_of(now)),
+        **month_picture(now),
+    }
+
+
+def month_picture(now: datetime) -> dict[str, Any]:
+    """Return the cards and charts of this month, of all tenants."""
+    saved = savings_by_currency(period=until_today(month_of(now), now))
+    figures = add_figures(one.total for one in saved.values())
+    days = sorted({day for one in saved.values() for day in one.by_day})
+    daily = [add_figures(one.by_day[day] for one in saved.values()) for day in days]
+    return {
+        "card_rows": [money_cards(saved.values()), usage_cards(figures)],
+        "charts": [*money_charts(saved.values()), *usage_charts(days, daily)],
     }
 
 
 def warnings(now: datetime) -> Iterator[dict[str, str]]:
     """Yield what wants a person: in words, with the way to it."""
     if parked := StripeInvoice.objects.filter(state=StripeInvoice.State.PARKED).count():
-        yield _warning(f"{parked} Stripe invoices are parked.", "billing_stripeinvoice", state__exact="parked")
+        yield _warning(
+            f"{counted(parked, 'Stripe invoice')} parked: Stripe and we disagree.",
+            "billing_stripeinvoice",
+            state__exact="parked",
+        )
     if calls := quarantined_calls(month_of(now)):
         yield _warning(
-            f"{calls:,} calls of this month are quarantined: their counts cannot be trusted, so they are not charged.",
+            f"{counted(calls, 'call')} of this month quarantined: their counts cannot be trusted and are not charged.",
             "metering_usagerollup",
             quality__exact=Quality.SUSPECT,
         )
     if conflicts := UsageConflict.objects.count():
-        yield _warning(f"{conflicts} usage events were refused as conflicts.", "metering_usageconflict")
+        yield _warning(
+            f"{counted(conflicts, 'usage event')} refused: the id was taken by another event.",
+            "metering_usageconflict",
+        )
     rolled_up_at = RollupProgress.objects.values_list("rolled_up_at", flat=True).first()
     if rolled_up_at is None:
         yield _warning("Usage has never been rolled up: the figures below are empty.", "metering_usagerollup")
     elif now - rolled_up_at > STALE_AFTER:
-        yield _warning(f"Usage was last rolled up at {rolled_up_at:%Y-%m-%d %H:%M} UTC.", "metering_usagerollup")
+        yield _warning(
+            f"Usage was last rolled up at {rolled_up_at:%Y-%m-%d %H:%M} UTC.", "metering_usagerollup"
+        )
 
 
 def quarantined_calls(period: Period) -> int:

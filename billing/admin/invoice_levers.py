@@ -19,7 +19,9 @@ from unfold.widgets import (
 
 from billing.errors import BillingError
 from billing.models import Invoice, StripeInvoice
-from billing.money import format_money, minor_unit, settle
+from billing.money import format_money, minor_unit, settle, to_decimal
+from billing.selectors.invoices import owed_minor
+from billing.selectors.verification import verify_invoice
 from billing.services.collection import push_invoice
 from billing.services.credits import issue_credit_note
 from billing.services.invoicing import draft_invoice, finalise_invoice
@@ -76,6 +78,7 @@ class Void(InvoiceLever):
     """Cancel the invoice as a whole."""
 
     name, title, icon, variant = "void", "Void", "cancel", ActionVariant.DANGER
+    is_rare = True
     explanation = (
         "Cancels this invoice as a whole. Its number stays taken and its period may be invoiced again."
     )
@@ -90,6 +93,7 @@ class MarkUncollectible(InvoiceLever):
     """Give up collecting."""
 
     name, title, icon = "uncollectible", "Mark uncollectible", "money_off"
+    is_rare = True
     explanation = "The money is not expected any more. A payment may still be recorded."
     statuses = (Status.OPEN,)
 
@@ -150,9 +154,11 @@ class RecordPayment(MoneyLever):
 class IssueCreditNote(MoneyLever):
     """Give money back."""
 
-    name, title, icon = "credit", "Issue credit note", "undo"
+    name, title, icon = "credit", "Credit", "undo"
     permission = "billing.add_creditnote"
-    explanation = "Gives back part or all of the invoice, spread over its lines by largest remainder."
+    explanation = (
+        "Issues a credit note for part or all of the invoice, spread over its lines by largest remainder."
+    )
     statuses = (Status.OPEN, Status.PAID, Status.UNCOLLECTIBLE)
 
     reason = forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
@@ -169,6 +175,7 @@ class Verify(InvoiceLever):
 
     name, title, icon = "verify", "Verify", "fact_check"
     permission = "billing.view_invoice"
+    is_rare = True
     explanation = (
         "Computes the invoice again from its raw usage events and compares every line. Nothing changes."
     )
@@ -186,6 +193,7 @@ class PushToStripe(InvoiceLever):
     """Let Stripe collect."""
 
     name, title, icon = "push", "Push to Stripe", "cloud_upload"
+    is_rare = True
     explanation = (
         "Brings the invoice to Stripe, which collects it once its total is ours. A mismatch is parked."
     )
@@ -208,8 +216,8 @@ LEVERS = [
     Finalise,
     RecordPayment,
     IssueCreditNote,
-    Verify,
     PushToStripe,
+    Verify,
     MarkUncollectible,
     Void,
 ]

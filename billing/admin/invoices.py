@@ -51,12 +51,8 @@ class InvoiceAdmin(FactsAdmin):
     list_filter_submit = True
     list_select_related = ("tenant",)
     search_fields = ("number", "tenant__slug", "tenant__name")
-    fields = (
-        ("tenant", "shown_number", "shown_status"),
-        ("shown_period", "finalised_at", "due_at"),
-        ("list_price", "saved", "charged"),
-    )
-    readonly_fields = ("shown_number", "shown_period", "shown_status", "list_price", "saved", "charged")
+    fields = (("tenant", "shown_number"), ("shown_period", "shown_status"), ("finalised_at", "due_at"))
+    readonly_fields = ("shown_number", "shown_period", "shown_status")
     levers = LEVERS
 
     @admin.display(description="number", ordering="number")

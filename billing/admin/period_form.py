@@ -5,11 +5,12 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSingleDateWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from metering.periods import Period, month, month_of, previous_month
 
 MONTHS_OFFERED = 13
+DAY = {"type": "date"}
 LONGEST = timedelta(days=400)
 
 
@@ -25,8 +26,8 @@ class PeriodForm(forms.Form):
     """Asks for a month, or for a first and a last day, UTC; the days win where both are given."""
 
     month = forms.ChoiceField(required=False, widget=UnfoldAdminSelectWidget)
-    first = forms.DateField(label="or from", required=False, widget=UnfoldAdminSingleDateWidget)
-    last = forms.DateField(label="to (inclusive)", required=False, widget=UnfoldAdminSingleDateWidget)
+    first = forms.DateField(label="or from", required=False, widget=UnfoldAdminTextInputWidget(DAY))
+    last = forms.DateField(label="to (inclusive)", required=False, widget=UnfoldAdminTextInputWidget(DAY))
 
     def __init__(self, asked: Mapping[str, Any], *, now: datetime) -> None:
         self.now = now

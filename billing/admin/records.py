@@ -21,7 +21,6 @@ class CreditNoteLineInline(FactsInline):
 
     model = CreditNoteLine
     fields = readonly_fields = ("invoice_line", "given_back")
-    hide_title = True
 
     @admin.display(description="given back")
     def given_back(self, line: CreditNoteLine) -> str:

@@ -13,11 +13,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from billing.admin.savings import savings_page
+from billing.admin.savings import savings_page, written_out
 from billing.errors import BillingError
 from billing.models import Plan, Subscription
+from billing.selectors.savings_of_many import savings_by_tenant
 from billing.services.collection import link_customer
 from billing.services.subscriptions import subscribe
+from metering.periods import month_of
 from tenants.admin import TenantAdmin
 from tenants.admin_pages import FactsInline, Lever, button, require
 from tenants.models import Tenant
@@ -44,7 +46,7 @@ class ChangePlan(Lever):
 class LinkCustomer(Lever):
     """Let Stripe collect what a tenant owes."""
 
-    name, title, icon = "link-customer", "Link Stripe customer", "link"
+    name, title, icon, is_rare = "link-customer", "Link Stripe customer", "link", True
     permission, refusals = "billing.add_stripecustomer", (BillingError,)
     explanation = "From then on the tenant's open invoices are pushed to Stripe."
 
@@ -72,7 +74,6 @@ class SubscriptionInline(FactsInline):
 
     model = Subscription
     fields = readonly_fields = ("plan", "starts_at", "ends_at")
-    hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("plan", "tenant")
@@ -95,9 +96,16 @@ class BilledTenantAdmin(TenantAdmin):
         return tenant.current_plan or "–"
 
     @admin.display(description="saved this month")
-    def saved(self, tenant: Tenant) -> str:
+    def saved(self, tenant: Any) -> str:
         """Return what hits have saved the tenant this month, and the way to its savings page."""
-        return format_html('<a class="text-link" href="{}">{}</a>', savings_link(tenant), "savings")
+        return format_html('<a class="text-link" href="{}">{}</a>', savings_link(tenant), tenant.saved)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        saved = saved_this_month([tenant.pk for tenant in changelist.result_list], timezone.now())
+        for tenant in changelist.result_list:
+            tenant.saved = saved.get(tenant.pk, "–")
+        return changelist
 
     def get_queryset(self, request: HttpRequest) -> Any:
         now = timezone.now()
@@ -123,6 +131,16 @@ class BilledTenantAdmin(TenantAdmin):
         if not request.user.has_perms(SAVINGS_PERMISSIONS):
             return []
         return [button("Savings", savings_link(row), "savings")]
+
+
+def saved_this_month(tenant_ids: list[int], now: datetime) -> dict[int, str]:
+    """Return what each of the tenants that used anything this month has saved, written out."""
+    saved = savings_by_tenant(tenant_ids=tenant_ids, period=month_of(now))
+    return {
+        tenant_id: written_out(one.total, one.currency).saved
+        for tenant_id, one in saved.items()
+        if one.currency
+    }
 
 
 def savings_link(tenant: Tenant) -> str:

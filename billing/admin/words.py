@@ -14,3 +14,8 @@ def share(part: int, whole: int) -> str:
         return "–"
     percent = (Decimal(100 * part) / whole).quantize(Decimal("0.1"), ROUND_HALF_UP)
     return f"{percent} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many of a thing there are, in words that agree."""
+    return f"{thousands(count)} {noun}{'' if count == 1 else 's'}"

@@ -4,7 +4,7 @@ Accrued, not settled: exact sums at the prices of each instant, from the rollups
 is charged; these are the same usage at the same prices before its lines are rounded.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple, TypeVar
@@ -61,7 +61,9 @@ class Savings(NamedTuple):
     by_model_and_outcome: dict[tuple[str, str], Figures]
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """A sum of usage, rated; or not, where it is quarantined."""
+
     usage: UsageSum
     rated: RatedUsage
     is_rated: bool
@@ -70,16 +72,26 @@ class _Part(NamedTuple):
 def savings(*, tenant: Tenant, period: Period) -> Savings:
     """Return what a tenant used, paid and saved over a period of whole UTC days, as rolled up so far."""
     contracts = contracts_within(tenant_id=tenant.pk, period=period, priced_at=_AS_KNOWN_NOW)
-    days = [period.start + _DAY * count for count in range((period.end - period.start) // _DAY)]
+    days = midnights(period)
     usage = usage_between(
         tenant_id=tenant.pk,
         period=period,
         cuts={*days, *change_instants(contracts)},
         below=rollup_watermark(),
     )
-    parts = [_rated(part, contracts) for part in usage]
+    parts = [rated_part(part, contracts) for part in usage]
+    return summed(parts, currency=currency_of(tenant_id=tenant.pk), days=days)
+
+
+def midnights(period: Period) -> list[datetime]:
+    """Return the starts of the days of a period of whole UTC days."""
+    return [period.start + _DAY * count for count in range((period.end - period.start) // _DAY)]
+
+
+def summed(parts: Sequence[Part], *, currency: str | None, days: Iterable[datetime]) -> Savings:
+    """Add rated usage up, in all and apart, with every one of the days."""
     return Savings(
-        currency=currency_of(tenant_id=tenant.pk),
+        currency=currency,
         total=_figures(parts),
         by_day={day.date(): _NOTHING for day in days}
         | _grouped(parts, lambda usage: usage.span.start.date()),
@@ -87,10 +99,11 @@ def savings(*, tenant: Tenant, period: Period) -> Savings:
     )
 
 
-def _rated(usage: UsageSum, contracts: Iterable[Contract]) -> _Part:
+def rated_part(usage: UsageSum, contracts: Iterable[Contract]) -> Part:
+    """Rate a sum of usage with the contract in force at its start."""
     contract = next((known for known in contracts if known.span.contains(usage.span.start)), None)
     if contract is None or usage.quality == "suspect":
-        return _Part(usage, add_up([]), is_rated=False)
+        return Part(usage, add_up([]), is_rated=False)
     rated = [
         contract.book.rate(
             model=usage.model, pool=pool, outcome=usage.outcome, quantity=quantity, instant=usage.span.start
@@ -98,17 +111,23 @@ def _rated(usage: UsageSum, contracts: Iterable[Contract]) -> _Part:
         for pool, quantity in usage.quantities.items()
         if quantity
     ]
-    return _Part(usage, add_up([part for part in rated if part is not None]), is_rated=None not in rated)
+    return Part(usage, add_up([part for part in rated if part is not None]), is_rated=None not in rated)
 
 
-def _grouped(parts: Iterable[_Part], key: Callable[[UsageSum], Key]) -> dict[Key, Figures]:
-    groups: dict[Key, list[_Part]] = {}
+def _grouped(parts: Iterable[Part], key: Callable[[UsageSum], Key]) -> dict[Key, Figures]:
+    groups: dict[Key, list[Part]] = {}
     for part in parts:
         groups.setdefault(key(part.usage), []).append(part)
     return {name: _figures(groups[name]) for name in groups}
 
 
-def _figures(parts: Iterable[_Part]) -> Figures:
+def add_figures(figures: Iterable[Figures]) -> Figures:
+    """Add figures up; their money means something only where it is in one currency."""
+    columns = zip(_NOTHING, *figures, strict=True)
+    return Figures._make(exact_sum(one) if isinstance(one[0], Decimal) else sum(one) for one in columns)
+
+
+def _figures(parts: Iterable[Part]) -> Figures:
     parts = list(parts)
     computed = [part for part in parts if part.usage.outcome not in HITS]
     return Figures(
@@ -125,11 +144,11 @@ def _figures(parts: Iterable[_Part]) -> Figures:
     )
 
 
-def _tokens(parts: Iterable[_Part]) -> int:
+def _tokens(parts: Iterable[Part]) -> int:
     return sum(part.usage.quantities[pool] for part in parts for pool in POOLS)
 
 
-def _units(parts: Iterable[_Part]) -> int:
+def _units(parts: Iterable[Part]) -> int:
     return sum(part.usage.quantities[UNITS] for part in parts)
 
 

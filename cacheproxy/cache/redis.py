@@ -67,7 +67,9 @@ class RedisCache:
         """Store *answer* until it expires; False where Redis did not take it within the budget."""
         try:
             async with asyncio.timeout(self._budget_seconds):
-                await self._client.set(KEY_PREFIX + key, encode_answer(answer), px=max(1, answer.expires_at_ms - now_ms))
+                await self._client.set(
+                    KEY_PREFIX + key, encode_answer(answer), px=max(1, answer.expires_at_ms - now_ms)
+                )
         except FAILURES as failure:
             self._count(failure)
             return False
@@ -77,7 +79,10 @@ class RedisCache:
     def _count(self, failure: BaseException) -> None:
         self.failures += 1
         if not self._failing:
-            logger.warning("Redis does not answer (%s); calls go on without the shared cache.", str(failure) or type(failure).__name__)
+            logger.warning(
+                "Redis does not answer (%s); calls go on without the shared cache.",
+                str(failure) or type(failure).__name__,
+            )
         self._failing = True
 
     def _recovered(self) -> None:

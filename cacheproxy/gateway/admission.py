@@ -84,7 +84,9 @@ class Door:
     def models(self, caller: Caller, now: datetime) -> list[Model]:
         """Return the models that the caller's plan has prices for at *now*, by name."""
         names = sorted(self._catalog.models)
-        return [self._catalog.models[name] for name in names if self._catalog.tariff(caller.plan_id, name, now)]
+        return [
+            self._catalog.models[name] for name in names if self._catalog.tariff(caller.plan_id, name, now)
+        ]
 
     async def _look_up(self, key: str) -> Access:
         if not is_well_formed(key):

@@ -40,7 +40,9 @@ class Gateway:
         self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
         self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
         self._upstream = Upstream(settings)
-        misses = Misses(self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds)
+        misses = Misses(
+            self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
+        )
         self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
 
     async def startup(self) -> None:
@@ -100,7 +102,9 @@ class Gateway:
             for model in self._door.models(caller, call.now)
         ]
         body = msgspec.json.encode({"object": "list", "data": listed})
-        await call.answer(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body)
+        await call.answer(
+            200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body
+        )
 
 
 def _expect(method: str, allowed: str) -> None:
@@ -115,7 +119,11 @@ async def _refuse(call: Call, error: GatewayError) -> None:
     body = DIALECTS[call.route.dialect].error(
         status=error.status, code=error.code, message=error.message, param=error.param
     )
-    headers: list[Header] = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers: list[Header] = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-status", b"zerorate; detail=" + error.code.encode()),
+    ]
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))
     if error.retry_after_seconds is not None:

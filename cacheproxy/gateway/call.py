@@ -29,9 +29,24 @@ class Call:
     is sent goes nowhere, so that work under way can end as it would have.
     """
 
-    __slots__ = ("_receive", "_send", "event_id", "gone", "headers", "now", "now_ms", "path", "request_id", "route", "started", "started_ns")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "event_id",
+        "gone",
+        "headers",
+        "now",
+        "now_ms",
+        "path",
+        "request_id",
+        "route",
+        "started",
+        "started_ns",
+    )
 
-    def __init__(self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    def __init__(
+        self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
         self.now_ms = now_ns // 1_000_000

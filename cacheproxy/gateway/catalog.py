@@ -13,18 +13,9 @@ import msgspec
 
 from billing.rating.price_book import PriceBook
 from cacheproxy.gateway.tariff import Tariff, tariff_at
+from cacheproxy.policy import CachePolicy
 
 Row = Mapping[str, Any]
-
-
-class CachePolicy(msgspec.Struct, frozen=True):
-    """How answers of a model are kept. Fields of later versions are ignored."""
-
-    enabled: bool = True
-    ttl_seconds: int = 86_400
-    ttl_jitter: float = 0.1
-    scope: str = "tenant"
-    volatile_fields: tuple[str, ...] = ()
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -126,7 +117,10 @@ class Catalog:
     def replace_models(self, models: Iterable[Row], plans: Iterable[Row]) -> None:
         """Take the rows as all models and price books. An unchanged model stays the same object."""
         fresh = {row["model"]: read_model(row) for row in models}
-        self.models = {name: model if self.models.get(name) != model else self.models[name] for name, model in fresh.items()}
+        self.models = {
+            name: model if self.models.get(name) != model else self.models[name]
+            for name, model in fresh.items()
+        }
         self.plans = {row["plan_id"]: read_plan(row) for row in plans}
         self._tariffs = {}
 
@@ -168,7 +162,9 @@ def read_model(row: Row) -> Model:
         timeout_seconds=row["timeout_seconds"],
         cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
         metering=msgspec.json.decode(row["metering"] or "{}"),
-        upstream_digest=msgspec.json.encode([row["protocol"], row["url"], row["upstream_model"], row["metering"]]),
+        upstream_digest=msgspec.json.encode(
+            [row["protocol"], row["url"], row["upstream_model"], row["metering"]]
+        ),
     )
 
 

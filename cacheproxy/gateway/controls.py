@@ -43,7 +43,9 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
     if cache_control is None and not session:
         return PLAIN
     if len(session) > MAX_SESSION_BYTES:
-        raise BadRequest(f"X-Zerorate-Session is longer than {MAX_SESSION_BYTES} bytes.", code="invalid_header")
+        raise BadRequest(
+            f"X-Zerorate-Session is longer than {MAX_SESSION_BYTES} bytes.", code="invalid_header"
+        )
     directives = _directives(cache_control or b"")
     return Controls(
         no_cache=b"no-cache" in directives,
@@ -63,5 +65,7 @@ def _seconds(value: bytes | None) -> int | None:
     if value is None:
         return None
     if not value.isdigit() or len(value) > 18:
-        raise BadRequest("Cache-Control: max-age takes a number of seconds, as in 'max-age=60'.", code="invalid_header")
+        raise BadRequest(
+            "Cache-Control: max-age takes a number of seconds, as in 'max-age=60'.", code="invalid_header"
+        )
     return int(value)

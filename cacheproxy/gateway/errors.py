@@ -76,7 +76,9 @@ class MissingKey(Unauthenticated):
     code = "missing_api_key"
 
     def __init__(self) -> None:
-        super().__init__("No API key was sent. Send it as 'Authorization: Bearer zr_live_…' or as 'x-api-key'.")
+        super().__init__(
+            "No API key was sent. Send it as 'Authorization: Bearer zr_live_…' or as 'x-api-key'."
+        )
 
 
 class MalformedKey(Unauthenticated):
@@ -85,7 +87,9 @@ class MalformedKey(Unauthenticated):
     code = "malformed_api_key"
 
     def __init__(self) -> None:
-        super().__init__("This is not a whole API key: its checksum does not match. Copy the key again, all 58 characters.")
+        super().__init__(
+            "This is not a whole API key: its checksum does not match. Copy the key again, all 58 characters."
+        )
 
 
 class UnknownKey(Unauthenticated):
@@ -94,7 +98,9 @@ class UnknownKey(Unauthenticated):
     code = "invalid_api_key"
 
     def __init__(self) -> None:
-        super().__init__("This API key is not known here. Check that it belongs to this service, or create a new one.")
+        super().__init__(
+            "This API key is not known here. Check that it belongs to this service, or create a new one."
+        )
 
 
 class ExpiredKey(Unauthenticated):
@@ -154,7 +160,10 @@ class ModelNotInPlan(Forbidden):
     code = "model_not_in_plan"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"Your plan does not include the model '{model}'. GET /v1/models lists those it does.", param="model")
+        super().__init__(
+            f"Your plan does not include the model '{model}'. GET /v1/models lists those it does.",
+            param="model",
+        )
 
 
 class NotFound(GatewayError):
@@ -169,7 +178,9 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"The model '{model}' does not exist here. GET /v1/models lists those you can use.", param="model")
+        super().__init__(
+            f"The model '{model}' does not exist here. GET /v1/models lists those you can use.", param="model"
+        )
 
 
 class UnknownPath(NotFound):
@@ -178,7 +189,9 @@ class UnknownPath(NotFound):
     code = "unknown_path"
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"There is nothing at {path}. Check the base URL: it ends in /v1 for OpenAI's clients.")
+        super().__init__(
+            f"There is nothing at {path}. Check the base URL: it ends in /v1 for OpenAI's clients."
+        )
 
 
 class MethodNotAllowed(GatewayError):
@@ -199,7 +212,9 @@ class EventConflict(GatewayError):
     code = "event_conflict"
 
     def __init__(self) -> None:
-        super().__init__("Another call was already recorded under this id. Send the call again under a new one.")
+        super().__init__(
+            "Another call was already recorded under this id. Send the call again under a new one."
+        )
 
 
 class BodyTooLarge(GatewayError):
@@ -209,7 +224,9 @@ class BodyTooLarge(GatewayError):
     code = "request_too_large"
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"The request body is larger than {limit_bytes} bytes, the limit here. Send less in one call.")
+        super().__init__(
+            f"The request body is larger than {limit_bytes} bytes, the limit here. Send less in one call."
+        )
 
 
 class InternalError(GatewayError):
@@ -218,7 +235,9 @@ class InternalError(GatewayError):
     retryable = True
 
     def __init__(self) -> None:
-        super().__init__("Something went wrong on our side. Try again; if it persists, report the x-request-id.")
+        super().__init__(
+            "Something went wrong on our side. Try again; if it persists, report the x-request-id."
+        )
 
 
 class UpstreamError(GatewayError):
@@ -235,7 +254,9 @@ class UpstreamNotConfigured(UpstreamError):
     retryable = False
 
     def __init__(self) -> None:
-        super().__init__("This model is not fully configured yet. Report the x-request-id to the operator of this service.")
+        super().__init__(
+            "This model is not fully configured yet. Report the x-request-id to the operator of this service."
+        )
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -263,7 +284,9 @@ class UpstreamTimeout(UpstreamError):
     code = "upstream_timeout"
 
     def __init__(self, timeout_seconds: float) -> None:
-        super().__init__(f"The server of this model did not answer within {timeout_seconds:g} seconds. Ask for less, or try again.")
+        super().__init__(
+            f"The server of this model did not answer within {timeout_seconds:g} seconds. Ask for less, or try again."
+        )
 
 
 class Unavailable(GatewayError):
@@ -298,7 +321,9 @@ class RecorderUnavailable(Unavailable):
     code = "recorder_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("The call could not be recorded, so its answer was withheld and nothing was charged. Try again in a few seconds.")
+        super().__init__(
+            "The call could not be recorded, so its answer was withheld and nothing was charged. Try again in a few seconds."
+        )
 
 
 class NotCached(GatewayError):
@@ -308,4 +333,6 @@ class NotCached(GatewayError):
     code = "not_cached"
 
     def __init__(self) -> None:
-        super().__init__("There is no stored answer to this request. Send it without 'Cache-Control: only-if-cached'.")
+        super().__init__(
+            "There is no stored answer to this request. Send it without 'Cache-Control: only-if-cached'."
+        )

@@ -14,6 +14,7 @@ from typing import Any
 from cacheproxy.gateway.catalog import Access, Catalog
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import AWAY, DatabaseAway, connect, describe
+from cacheproxy.gateway.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,7 @@ class Feed:
     async def stop(self) -> None:
         """Stop listening and close the connection."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         await self._let_go()
 
     async def look_up(self, key_digest: bytes) -> Access | None:
@@ -96,13 +96,20 @@ class Feed:
                 delay = self._settings.retry_seconds
                 await self._follow()
             except DatabaseAway as failure:
-                logger.error("PostgreSQL is away (%s). Check DATABASE_URL and the server; trying again every few seconds.", failure)  # noqa: TRY400
+                logger.error(
+                    "PostgreSQL is away (%s). Check DATABASE_URL and the server; trying again every few seconds.",
+                    failure,
+                )  # noqa: TRY400
             except Exception:  # a bug of ours, or a row that cannot be read: the last copy serves on
                 logger.exception("The catalog could not be loaded; trying again.")
             first_attempt.set()
             await self._let_go()
             await asyncio.sleep(delay)
-            delay = min(2 * delay, MAX_RETRY_SECONDS) if not self._catalog.loaded else self._settings.retry_seconds
+            delay = (
+                min(2 * delay, MAX_RETRY_SECONDS)
+                if not self._catalog.loaded
+                else self._settings.retry_seconds
+            )
 
     async def _open(self) -> None:
         connection = await connect(self._settings, application_name="zerorate gateway: catalog")

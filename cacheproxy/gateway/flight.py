@@ -30,7 +30,9 @@ _EVENT_STREAM = (b"content-type", EVENT_STREAM.encode())
 class Flight:
     """The flow, and the misses under way."""
 
-    def __init__(self, settings: GatewaySettings, door: Door, tiers: Tiers, recorder: Recorder, misses: Misses) -> None:
+    def __init__(
+        self, settings: GatewaySettings, door: Door, tiers: Tiers, recorder: Recorder, misses: Misses
+    ) -> None:
         self._settings = settings
         self._door = door
         self._understanding = Understanding(door)

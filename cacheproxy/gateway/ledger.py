@@ -128,7 +128,10 @@ async def _merge(connection: Any, events: Sequence[UsageEvent]) -> Mapping[UUID,
         await connection.execute(_MERGE)
         conflicting = await connection.fetch(_KEEP_CONFLICTS)
     for row in conflicting:
-        logger.error("The usage event %s is already recorded with other content; the new one is kept as a conflict.", row["event_id"])
+        logger.error(
+            "The usage event %s is already recorded with other content; the new one is kept as a conflict.",
+            row["event_id"],
+        )
     return {row["event_id"]: Verdict.CONFLICTED for row in conflicting}
 
 

@@ -47,7 +47,11 @@ class Misses:
             GatewayError: the call failed, and nothing was sent yet.
         """
         request = ask.request()
-        relay = Relay(ask.call, ask.dialect.stream_reader(request), self._grace_seconds) if request.stream else None
+        relay = (
+            Relay(ask.call, ask.dialect.stream_reader(request), self._grace_seconds)
+            if request.stream
+            else None
+        )
         started_ns = time.perf_counter_ns()
         try:
             answer = await self._exchange(ask, request, relay)
@@ -64,7 +68,9 @@ class Misses:
         else:
             await _pass_failure(ask, answer)
 
-    async def _exchange(self, ask: Ask, request: InferenceRequest, relay: Relay | None) -> UpstreamAnswer | None:
+    async def _exchange(
+        self, ask: Ask, request: InferenceRequest, relay: Relay | None
+    ) -> UpstreamAnswer | None:
         """Return the upstream's answer; None where it was a stream, which *relay* has passed on but for its end."""
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
@@ -75,10 +81,14 @@ class Misses:
             await relay.run(exchange, _stream_headers(ask, exchange))
             return None
 
-    async def _pass_answer(self, ask: Ask, request: InferenceRequest, answer: UpstreamAnswer, upstream_us: int) -> None:
+    async def _pass_answer(
+        self, ask: Ask, request: InferenceRequest, answer: UpstreamAnswer, upstream_us: int
+    ) -> None:
         document = _document(ask, answer.body)
         complete = ask.dialect.is_answer(request, document)
-        measured = measure(ask.dialect, request, document, ask.facts.model.metering if complete else {}, len(ask.body))
+        measured = measure(
+            ask.dialect, request, document, ask.facts.model.metering if complete else {}, len(ask.body)
+        )
         if not complete and measured.quality == "estimated":
             await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), answer.body)
             return
@@ -91,13 +101,20 @@ class Misses:
         await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=stored) + costs, answer.body)
 
     async def _end_stream(
-        self, ask: Ask, request: InferenceRequest, relay: Relay, upstream_us: int, problem: GatewayError | None
+        self,
+        ask: Ask,
+        request: InferenceRequest,
+        relay: Relay,
+        upstream_us: int,
+        problem: GatewayError | None,
     ) -> None:
         """Record and keep what was streamed, then send the end that was held back, or the error that took its place."""
         whole = relay.reader.answer() if problem is None else None
         document = relay.reader.so_far() if whole is None else _decode(whole)
         complete = whole is not None and ask.dialect.is_answer(request, document)
-        measured = measure(ask.dialect, request, document, ask.facts.model.metering if complete else {}, len(ask.body))
+        measured = measure(
+            ask.dialect, request, document, ask.facts.model.metering if complete else {}, len(ask.body)
+        )
         try:
             if complete or measured.quality != "estimated" or measured.pools.output:
                 await self._record(ask, measured, upstream_us, 200)
@@ -108,7 +125,9 @@ class Misses:
         if problem is None:
             await ask.call.send(relay.reader.tail(), last=True)
         else:
-            error = ask.dialect.error(status=problem.status, code=problem.code, message=problem.message, param=None)
+            error = ask.dialect.error(
+                status=problem.status, code=problem.code, message=problem.message, param=None
+            )
             await ask.call.send(b"data: " + error + b"\n\n", last=True)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
@@ -160,15 +179,22 @@ async def _pass_failure(ask: Ask, answer: UpstreamAnswer) -> None:
     model = ask.facts.model
     logger.info("The upstream %s answers %d (request %s).", model.upstream, answer.status, ask.call.event_id)
     if answer.status in {401, 407}:  # it refuses the operator's key, which is no business of the customer's
-        logger.error("The upstream %s refuses the key in %s.", model.upstream, model.api_key_env or "(none is configured)")
+        logger.error(
+            "The upstream %s refuses the key in %s.",
+            model.upstream,
+            model.api_key_env or "(none is configured)",
+        )
         raise UpstreamNotConfigured
-    body = answer.body
-    if not _is_json_object(body):
-        message = f"The server of this model answered with status {answer.status} and no explanation."
-        body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
-        answer = answer._replace(headers=[header for header in answer.headers if header[0] != b"content-type"])
-        answer.headers.append((b"content-type", b"application/json"))
-    await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), body)
+    if not _is_json_object(answer.body):
+        answer = _explained(ask, answer)
+    await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), answer.body)
+
+
+def _explained(ask: Ask, answer: UpstreamAnswer) -> UpstreamAnswer:
+    message = f"The server of this model answered with status {answer.status} and no explanation."
+    body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
+    kept = [header for header in answer.headers if header[0] != b"content-type"]
+    return UpstreamAnswer(answer.status, [*kept, (b"content-type", b"application/json")], body)
 
 
 def _outcome(ask: Ask) -> Literal["miss", "bypass"]:
@@ -189,7 +215,11 @@ def _document(ask: Ask, body: bytes) -> Any:
     try:
         return _decode(body)
     except (ValueError, RecursionError) as problem:
-        logger.warning("The upstream %s answered 200 without JSON (request %s).", ask.facts.model.upstream, ask.call.event_id)
+        logger.warning(
+            "The upstream %s answered 200 without JSON (request %s).",
+            ask.facts.model.upstream,
+            ask.call.event_id,
+        )
         raise UpstreamBroken from problem
 
 

@@ -17,9 +17,10 @@ from uuid import UUID
 
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import DatabaseAway
-from cacheproxy.gateway.errors import EventConflict, GatewayError, InternalError, RecorderUnavailable
+from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
 from cacheproxy.gateway.ledger import Ledger, Verdict
 from cacheproxy.gateway.spool import Spool, SpoolAway
+from cacheproxy.gateway.tasks import end
 from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,9 @@ class Recorder:
 
     async def stop(self) -> None:
         """Write what still waits, then let go of the connections."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        await asyncio.gather(*(recorded for _, recorded in self._waiting), return_exceptions=True)
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(task)
         await self._ledger.close()
         await self._drainer.close()
 
@@ -87,7 +86,12 @@ class Recorder:
         try:
             verdicts = await self._make_durable(events)
         except (DatabaseAway, SpoolAway) as failure:
-            logger.error("Withheld %d answers, PostgreSQL and the spool are away (%s): %s", len(batch), failure, _ids(events))  # noqa: TRY400
+            logger.error(
+                "Withheld %d answers, PostgreSQL and the spool are away (%s): %s",
+                len(batch),
+                failure,
+                _ids(events),
+            )  # noqa: TRY400
             _release(batch, RecorderUnavailable)
             return
         except Exception:  # a bug of ours must fail these calls, not the recorder
@@ -111,7 +115,10 @@ class Recorder:
 
     def _went_away(self, failure: DatabaseAway) -> None:
         self._away = True
-        logger.error("PostgreSQL is away (%s); usage events wait in the spool. Check DATABASE_URL and the server.", failure)
+        logger.error(
+            "PostgreSQL is away (%s); usage events wait in the spool. Check DATABASE_URL and the server.",
+            failure,
+        )
 
     async def _watch(self) -> None:
         while True:

@@ -86,7 +86,11 @@ class Spool:
             if verdicts.get(event.event_id) is Verdict.REFUSED:
                 refused[name] = fields[name]
         if refused:
-            logger.error("%d spooled usage events cannot be recorded; they are in the Redis stream %s.", len(refused), REFUSED_STREAM)
+            logger.error(
+                "%d spooled usage events cannot be recorded; they are in the Redis stream %s.",
+                len(refused),
+                REFUSED_STREAM,
+            )
             await self._ask(self._client.xadd(REFUSED_STREAM, refused))
         await self._ask(self._client.xdel(STREAM, entry_id))
         return len(readable)

@@ -30,7 +30,9 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
         None are returned where a pool that was used has no price: a part of a cost would be read as the whole.
         """
         quantities = dict(zip(POOLS, pools, strict=True)) | {UNITS: units}
-        rated = self.book.rate_call(model=self.model, outcome=outcome, quantities=quantities, instant=self.since)
+        rated = self.book.rate_call(
+            model=self.model, outcome=outcome, quantities=quantities, instant=self.since
+        )
         if rated is None:
             return []
         amounts = (
@@ -45,4 +47,6 @@ def tariff_at(book: PriceBook, model: str, now: datetime) -> Tariff | None:
     """Return the prices of *model* in force from *now* until the next change; None where the plan does not sell it."""
     if not book.sells(model=model, instant=now):
         return None
-    return Tariff(book=book, model=model, since=now, until=next(iter(book.change_instants((now, _FAR))), _FAR))
+    return Tariff(
+        book=book, model=model, since=now, until=next(iter(book.change_instants((now, _FAR))), _FAR)
+    )

@@ -76,7 +76,9 @@ class Understanding:
         if facts is None or not self._door.is_current(facts.model):
             facts = self._read(call, dialect, access, controls, body)
             self._remember(name, facts)
-        return Ask(call, caller, controls, body, dialect, facts, self._door.tariff(caller, facts.model, call.now))
+        return Ask(
+            call, caller, controls, body, dialect, facts, self._door.tariff(caller, facts.model, call.now)
+        )
 
     def _read(self, call: Call, dialect: Dialect, access: Access, controls: Controls, body: bytes) -> Facts:
         request = parse(call, dialect, body)
@@ -101,7 +103,9 @@ def parse(call: Call, dialect: Dialect, body: bytes) -> InferenceRequest:
         raise BadRequest(problem.message, code=problem.code, param=problem.param) from problem
 
 
-def _key(model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls) -> bytes | None:
+def _key(
+    model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls
+) -> bytes | None:
     scope = _scope(model, access, controls)
     if scope is None or not model.cache.enabled or not dialect.cacheable(request):
         return None

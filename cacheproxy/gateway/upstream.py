@@ -17,7 +17,12 @@ import aiohttp
 
 from cacheproxy.gateway.catalog import Model
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.errors import UpstreamBroken, UpstreamNotConfigured, UpstreamTimeout, UpstreamUnreachable
+from cacheproxy.gateway.errors import (
+    UpstreamBroken,
+    UpstreamNotConfigured,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from cacheproxy.protocols.request import UpstreamCall
 
 logger = logging.getLogger(__name__)
@@ -53,7 +58,9 @@ class Upstream:
     async def start(self) -> None:
         """Make the client; connections open as calls need them."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._settings.max_upstream_calls, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(
+                limit=self._settings.max_upstream_calls, keepalive_timeout=KEEP_ALIVE_SECONDS
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         )
@@ -64,7 +71,9 @@ class Upstream:
             await self._session.close()
 
     @contextlib.asynccontextmanager
-    async def exchange(self, model: Model, call: UpstreamCall, user_agent: str | None) -> AsyncIterator["Exchange"]:
+    async def exchange(
+        self, model: Model, call: UpstreamCall, user_agent: str | None
+    ) -> AsyncIterator["Exchange"]:
         """Post *call* to the model's server and yield what answers, headers first.
 
         The model's ``timeout_seconds`` holds for the whole exchange, streams included.
@@ -82,11 +91,17 @@ class Upstream:
             async with (
                 asyncio.timeout(model.timeout_seconds),
                 self._session.post(
-                    model.url + call.path, data=call.body, headers=headers, timeout=timeout, allow_redirects=False
+                    model.url + call.path,
+                    data=call.body,
+                    headers=headers,
+                    timeout=timeout,
+                    allow_redirects=False,
                 ) as response,
             ):
                 if 300 <= response.status < 400:
-                    logger.warning("The upstream %s answers with a redirect, which is not followed.", model.upstream)
+                    logger.warning(
+                        "The upstream %s answers with a redirect, which is not followed.", model.upstream
+                    )
                     raise UpstreamBroken
                 yield Exchange(response, self._settings.max_answer_bytes)
         except TimeoutError as failure:
@@ -133,7 +148,9 @@ class Exchange:
             async for chunk in self._response.content.iter_any():
                 received += len(chunk)
                 if received > self._max_bytes:
-                    logger.warning("An upstream's answer is larger than %d bytes and was cut off.", self._max_bytes)
+                    logger.warning(
+                        "An upstream's answer is larger than %d bytes and was cut off.", self._max_bytes
+                    )
                     raise UpstreamBroken
                 yield chunk
         except (aiohttp.ClientError, OSError) as failure:
@@ -157,7 +174,11 @@ def read_secret(name: str) -> str | None:
 
 
 def _request_headers(model: Model, user_agent: str | None) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Accept-Encoding": "identity"}
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "Accept-Encoding": "identity",
+    }
     if user_agent is not None:
         headers["User-Agent"] = user_agent
     if model.api_key_env:
@@ -166,7 +187,11 @@ def _request_headers(model: Model, user_agent: str | None) -> dict[str, str]:
         except OSError:
             secret = None
         if secret is None:
-            logger.error("The upstream %s needs its key in the environment variable %s, which is not set.", model.upstream, model.api_key_env)
+            logger.error(
+                "The upstream %s needs its key in the environment variable %s, which is not set.",
+                model.upstream,
+                model.api_key_env,
+            )
             raise UpstreamNotConfigured
         headers["Authorization"] = f"Bearer {secret}"
     return headers

@@ -9,10 +9,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from billing.admin.invoices import period_words
 from billing.models import CreditNote, HitDiscount, Invoice, Payment, Plan, Price, StripeInvoice, Subscription
 from tenants.models import Tenant, User
 from tests.billing.invoices import draft_by_hand, open_by_hand
-from tests.factories.billing import HitDiscountFactory, PlanFactory, PriceFactory, SubscriptionFactory
+from tests.factories.billing import PlanFactory, PriceFactory, SubscriptionFactory
 from tests.factories.tenants import TenantFactory
 
 pytestmark = pytest.mark.django_db
@@ -20,12 +21,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def tenant() -> Tenant:
-    return TenantFactory(slug="acme", name="Acme Ltd")
+    return TenantFactory.create(slug="acme", name="Acme Ltd")
 
 
 @pytest.fixture
 def plan(tenant: Tenant) -> Plan:
-    return SubscriptionFactory(tenant=tenant, plan=PlanFactory(name="standard")).plan
+    return SubscriptionFactory.create(tenant=tenant, plan=PlanFactory.create(name="standard")).plan
 
 
 def page_of(row: Plan | Invoice | Tenant) -> str:
@@ -48,20 +49,23 @@ def staff(*permissions: str) -> Client:
 
 class TestPlans:
     def test_new_prices_supersede_those_in_force(self, admin_client: Client, plan: Plan) -> None:
-        old = PriceFactory(plan=plan, model="qwen", pool="input", amount=Decimal("0.50"))
+        old = PriceFactory.create(plan=plan, model="qwen", pool="input", amount=Decimal("0.50"))
         form = {"model": "qwen", "per": "1000000", "input": "0.40", "output": "1.2"}
         answer = admin_client.post(lever("set-prices", plan), form, follow=True).content.decode()
         assert "The new prices of qwen are set." in answer
         old.refresh_from_db()
         assert old.amount == Decimal("0.50")
-        prices = Price.objects.filter(plan=plan).order_by("effective_from", "pool").values_list("pool", "amount")
-        assert list(prices)[0] == ("input", Decimal("0.50"))
-        assert sorted(list(prices)[1:]) == [("input", Decimal("0.40")), ("output", Decimal("1.2"))]
+        prices = (
+            Price.objects.filter(plan=plan).order_by("effective_from", "pool").values_list("pool", "amount")
+        )
+        first, *later = prices
+        assert first == ("input", Decimal("0.50"))
+        assert sorted(later) == [("input", Decimal("0.40")), ("output", Decimal("1.2"))]
         for words in ["0.5 per 1,000,000", "0.4 per 1,000,000", "superseded", "in force"]:
             assert words in answer
 
     def test_a_price_in_the_past_is_refused_on_the_form(self, admin_client: Client, plan: Plan) -> None:
-        PriceFactory(plan=plan, model="qwen", pool="input")
+        PriceFactory.create(plan=plan, model="qwen", pool="input")
         form = {"model": "qwen", "per": "1000", "input": "9", "output": "9"}
         form |= {"effective_from_0": "2026-01-01", "effective_from_1": "00:00:00"}
         answer = admin_client.post(lever("set-prices", plan), form)
@@ -92,16 +96,18 @@ class TestPlans:
         assert not Price.objects.exists()
 
     def test_a_hit_discount_is_set_and_superseded(self, admin_client: Client, plan: Plan) -> None:
-        HitDiscountFactory(plan=plan, outcome="semantic", percent=Decimal(80))
+        admin_client.post(lever("set-hit-discount", plan), {"outcome": "semantic", "percent": "80"})
         form = {"outcome": "semantic", "percent": "50", "model": "", "pool": ""}
         answer = admin_client.post(lever("set-hit-discount", plan), form, follow=True).content.decode()
         assert "50 %" in answer
         assert sorted(HitDiscount.objects.values_list("percent", flat=True)) == [50, 80]
-        answer = admin_client.post(lever("set-hit-discount", plan), form | {"percent": "101"}).content.decode()
+        answer = admin_client.post(
+            lever("set-hit-discount", plan), form | {"percent": "101"}
+        ).content.decode()
         assert "less than or equal to 100" in answer
 
     def test_rows_in_force_cannot_be_edited_through_the_plan(self, admin_client: Client, plan: Plan) -> None:
-        price = PriceFactory(plan=plan)
+        price = PriceFactory.create(plan=plan)
         form = {"prices-TOTAL_FORMS": "1", "prices-INITIAL_FORMS": "1", "prices-0-id": str(price.pk)}
         form |= {"prices-0-plan": str(plan.pk), "prices-0-amount": "0", "prices-0-DELETE": "on"}
         form |= {"hit_discounts-TOTAL_FORMS": "0", "hit_discounts-INITIAL_FORMS": "0", "currency": "EUR"}
@@ -111,8 +117,8 @@ class TestPlans:
         assert (price.amount, plan.currency) == (Decimal("0.50"), "USD")
 
     def test_what_the_database_refuses_is_an_error_on_the_page(self, admin_client: Client) -> None:
-        plan = PlanFactory()
-        PriceFactory(plan=plan)
+        plan = PlanFactory.create()
+        PriceFactory.create(plan=plan)
         answer = admin_client.post(reverse("admin:billing_plan_delete", args=[plan.pk]), {"post": "yes"})
         assert answer.status_code == 200
         assert Plan.objects.filter(pk=plan.pk).exists()
@@ -132,24 +138,26 @@ class TestPlans:
 
 class TestSubscriptions:
     def test_a_tenant_is_put_on_a_plan_from_its_page(self, admin_client: Client, tenant: Tenant) -> None:
-        plan, other = PlanFactory(name="standard"), TenantFactory()
+        plan, other = PlanFactory.create(name="standard"), TenantFactory.create()
         admin_client.post(lever("change-plan", tenant), {"plan": str(plan.pk)})
         assert [(held.tenant, held.plan) for held in Subscription.objects.all()] == [(tenant, plan)]
         listed = admin_client.get(reverse("admin:tenants_tenant_changelist")).content.decode()
-        assert listed.count("standard") == 1
+        assert listed.count(">standard<") == 1
         assert other.name in listed
 
     def test_another_currency_is_refused_on_the_form(
         self, admin_client: Client, tenant: Tenant, plan: Plan
     ) -> None:
-        euros = PlanFactory(currency="EUR")
+        euros = PlanFactory.create(currency="EUR")
         answer = admin_client.post(lever("change-plan", tenant), {"plan": str(euros.pk)})
         assert "make a tenant of its own" in answer.content.decode()
         assert Subscription.objects.count() == 1
 
 
 class TestInvoices:
-    def test_the_page_shows_every_line_and_nothing_to_type(self, admin_client: Client, tenant: Tenant) -> None:
+    def test_the_page_shows_every_line_and_nothing_to_type(
+        self, admin_client: Client, tenant: Tenant
+    ) -> None:
         page = admin_client.get(page_of(open_by_hand(tenant))).content.decode()
         for words in [
             "2,469,120,000",
@@ -163,7 +171,7 @@ class TestInvoices:
         ]:
             assert words in page
         assert 'name="_save"' not in page
-        assert "<input type=\"text\"" not in page
+        assert '<input type="text"' not in page
 
     @pytest.mark.parametrize("status", ["draft", "open"])
     def test_no_invoice_is_added_edited_or_deleted_by_hand(
@@ -227,7 +235,12 @@ class TestInvoices:
         self, admin_client: Client, tenant: Tenant, amount: str
     ) -> None:
         invoice = open_by_hand(tenant)
-        form = {"amount": amount, "method": "cash", "received_at_0": "2026-12-05", "received_at_1": "10:00:00"}
+        form = {
+            "amount": amount,
+            "method": "cash",
+            "received_at_0": "2026-12-05",
+            "received_at_1": "10:00:00",
+        }
         assert admin_client.post(lever("record-payment", invoice), form).status_code == 200
         assert not Payment.objects.exists()
 
@@ -248,7 +261,7 @@ class TestInvoices:
     def test_an_invoice_is_ended_otherwise(
         self, admin_client: Client, tenant: Tenant, name: str, status: str
     ) -> None:
-        invoice, other = open_by_hand(tenant), open_by_hand(TenantFactory())
+        invoice, other = open_by_hand(tenant), open_by_hand(TenantFactory.create())
         admin_client.post(lever(name, invoice))
         invoice.refresh_from_db()
         other.refresh_from_db()
@@ -280,7 +293,12 @@ class TestInvoices:
             assert client.post(lever(name, invoice), {"amount": "1", "reason": "x"}).status_code == 403
         assert Invoice.objects.get().status == "open"
         client.force_login(User.objects.create_user("other", is_staff=True))
-        for address in [page_of(invoice), lever("pdf", invoice), lever("html", invoice), lever("verify", invoice)]:
+        for address in [
+            page_of(invoice),
+            lever("pdf", invoice),
+            lever("html", invoice),
+            lever("verify", invoice),
+        ]:
             assert client.get(address).status_code == 403
 
     def test_looking_at_a_lever_changes_nothing(self, admin_client: Client, tenant: Tenant) -> None:
@@ -293,7 +311,7 @@ class TestInvoices:
         self, admin_client: Client, django_assert_max_num_queries: object
     ) -> None:
         for _ in range(12):
-            open_by_hand(TenantFactory())
+            open_by_hand(TenantFactory.create())
         with django_assert_max_num_queries(10):  # type: ignore[operator]
             page = admin_client.get(reverse("admin:billing_invoice_changelist")).content.decode()
         assert page.count("1,234.56 USD") == 12
@@ -308,8 +326,6 @@ class TestInvoices:
 
 
 def test_words_of_periods() -> None:
-    from billing.admin.invoices import period_words
-
     assert period_words(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)) == "February 2026"
     odd = period_words(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 8, tzinfo=UTC))
     assert odd == "2026-02-01 00:00 – 2026-02-08 00:00 UTC"

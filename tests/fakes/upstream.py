@@ -104,7 +104,7 @@ def answer(
 def raw_answer(
     body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, delay_seconds: float = 0
 ) -> Behaviour:
-    """Answer with these bytes. A ``content-length`` among the headers is believed, also when it lies."""
+    """Answer with these bytes."""
 
     async def behave(_call: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(delay_seconds)

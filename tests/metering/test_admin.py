@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def tenant() -> Tenant:
-    return TenantFactory(slug="acme", name="Acme Ltd")
+    return TenantFactory.create(slug="acme", name="Acme Ltd")
 
 
 def rollup(tenant: Tenant, **changes: object) -> UsageRollup:
@@ -47,7 +47,7 @@ def test_a_call_is_found_by_its_request_id(admin_client: Client, tenant: Tenant)
 def test_a_batch_shows_both_of_its_events_and_no_others(admin_client: Client, tenant: Tenant) -> None:
     first = use(tenant.pk)
     second = use(tenant.pk, request_id=first.request_id, outcome="coalesced")
-    other = use(TenantFactory().pk)
+    other = use(TenantFactory.create().pk)
     page = looked_up(admin_client, first.request_id)
     assert str(first.event_id) in page
     assert str(second.event_id) in page
@@ -84,7 +84,7 @@ def test_a_look_up_needs_its_permission(client: Client, tenant: Tenant) -> None:
 
 
 def test_rollups_are_listed_by_tenant_and_cannot_be_changed(admin_client: Client, tenant: Tenant) -> None:
-    row, other = rollup(tenant), rollup(TenantFactory(name="Other Ltd"))
+    row, other = rollup(tenant), rollup(TenantFactory.create(name="Other Ltd"))
     page = admin_client.get(
         reverse("admin:metering_usagerollup_changelist"), {"tenant__id__exact": tenant.pk}
     )
@@ -102,7 +102,7 @@ def test_a_list_of_rollups_asks_no_query_for_each(
     admin_client: Client, tenant: Tenant, django_assert_max_num_queries: object
 ) -> None:
     for number in range(40):
-        rollup(TenantFactory() if number % 2 else tenant, model=f"model-{number}")
+        rollup(TenantFactory.create() if number % 2 else tenant, model=f"model-{number}")
     with django_assert_max_num_queries(12):  # type: ignore[operator]
         page = admin_client.get(reverse("admin:metering_usagerollup_changelist"))
     assert page.content.decode().count("data-row") >= 40

@@ -13,29 +13,33 @@ from tests.factories.tenants import TenantFactory
 
 
 class Caller(NamedTuple):
-    """A tenant and a client that calls with its key."""
+    """A tenant and the headers with which it calls."""
 
     tenant: Tenant
-    client: Client
+    headers: dict[str, str]
+
+    @property
+    def client(self) -> Client:
+        return Client(headers=self.headers)
 
     def with_scope(self, scope: Scope) -> Client:
-        return client_of(self.tenant, [scope])
+        return caller(self.tenant, scope).client
 
 
-def client_of(tenant: Tenant, scopes: list[Scope]) -> Client:
+def caller(tenant: Tenant, *scopes: Scope) -> Caller:
     issued = issue_key(tenant=tenant, name="bi", now=timezone.now(), scopes=scopes)
-    return Client(headers={"Authorization": f"Bearer {issued.text}"})
+    return Caller(tenant, {"Authorization": f"Bearer {issued.text}"})
 
 
-def caller(slug: str) -> Caller:
+def reader(slug: str) -> Caller:
     tenant = TenantFactory.create(slug=slug, name=f"{slug.title()} Ltd")
-    return Caller(tenant, client_of(tenant, [Scope.USAGE_READ, Scope.INVOICES_READ]))
+    return caller(tenant, Scope.USAGE_READ, Scope.INVOICES_READ)
 
 
 @pytest.fixture
 def acme(db: None) -> Caller:
     """Acme pays 0.50 in and 1.50 out per million; exact hits are free, similar answers cost a fifth."""
-    acme = caller("acme")
+    acme = reader("acme")
     plan = PlanFactory.create()
     PriceFactory.create(plan=plan, pool="input", amount="0.50")
     PriceFactory.create(plan=plan, pool="output", amount="1.50")
@@ -46,4 +50,4 @@ def acme(db: None) -> Caller:
 
 @pytest.fixture
 def stranger(db: None) -> Caller:
-    return caller("stranger")
+    return reader("stranger")

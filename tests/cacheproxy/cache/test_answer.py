@@ -1,0 +1,42 @@
+"""A stored answer as bytes: the same back, or nothing."""
+
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from metering.tokens import MAX_COUNT, TokenPools
+
+counts = st.integers(0, MAX_COUNT)
+answers = st.builds(
+    StoredAnswer,
+    body=st.binary(max_size=300),
+    source_event=st.uuids(),
+    stored_at_ms=st.integers(0, 2**50),
+    expires_at_ms=st.integers(0, 2**50),
+    pools=st.builds(TokenPools, counts, counts, counts, counts, counts),
+    output_reasoning=counts,
+    units=counts,
+    quality=st.sampled_from(["reported", "estimated"]),
+    memo=st.none(),
+)
+
+
+@given(answers)
+def test_what_is_written_is_read(answer: StoredAnswer) -> None:
+    assert decode_answer(encode_answer(answer)) == answer
+
+
+@given(answers, st.data())
+def test_a_damaged_value_is_no_answer(answer: StoredAnswer, data: st.DataObject) -> None:
+    value = bytearray(encode_answer(answer))
+    value[data.draw(st.integers(0, len(value) - 1))] ^= data.draw(st.integers(1, 255))
+    assert decode_answer(bytes(value)) is None
+    assert decode_answer(bytes(value[: data.draw(st.integers(0, len(value) - 1))])) is None
+
+
+def test_strange_bytes_are_no_answer() -> None:
+    assert decode_answer(b"") is None
+    assert decode_answer(b"zra1") is None
+    assert decode_answer(uuid.uuid4().bytes * 20) is None

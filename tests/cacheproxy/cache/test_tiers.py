@@ -1,0 +1,55 @@
+"""The tiers together: found further away, kept nearer; expiring one by one."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.memory import MemoryCache
+from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.tiers import Tiers, expiry_ms
+from tests.cacheproxy.cache.conftest import NOW_MS
+
+Make = Callable[..., StoredAnswer]
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisCache]:
+    """Give the shared tier."""
+    client = open_redis(redis_url)
+    yield RedisCache(client, budget_seconds=2.0)
+    await client.aclose()
+
+
+async def test_an_answer_found_in_redis_is_kept_in_memory(redis: RedisCache, make_answer: Make) -> None:
+    here, there = (Tiers(MemoryCache(10_000), redis) for _ in range(2))
+    answer = make_answer()
+    assert await here.put(b"k", answer, NOW_MS)
+    assert there.memory.get(b"k", NOW_MS) is None
+    assert await there.fetch(b"k", NOW_MS) == answer
+    assert there.memory.get(b"k", NOW_MS) == answer
+
+
+async def test_without_redis_memory_is_all_there_is(make_answer: Make) -> None:
+    tiers = Tiers(MemoryCache(10_000), None)
+    assert await tiers.put(b"k", make_answer(), NOW_MS)
+    assert await tiers.fetch(b"k", NOW_MS) is None
+    assert not await tiers.put(b"k", make_answer(b"x" * 20_000), NOW_MS)
+
+
+async def test_what_is_too_large_for_memory_is_kept_in_redis(redis: RedisCache, make_answer: Make) -> None:
+    tiers = Tiers(MemoryCache(10), redis)
+    assert await tiers.put(b"k", make_answer(), NOW_MS)
+    assert await tiers.fetch(b"k", NOW_MS) is not None
+
+
+@given(st.integers(1, 10**7), st.floats(0, 0.99))
+def test_no_answer_outlives_its_policy(ttl_seconds: int, jitter: float) -> None:
+    lifetime_ms = expiry_ms(NOW_MS, ttl_seconds, jitter) - NOW_MS
+    assert ttl_seconds * 1000 * (1 - jitter) - 1 <= lifetime_ms <= ttl_seconds * 1000
+
+
+def test_answers_stored_together_expire_apart() -> None:
+    assert len({expiry_ms(NOW_MS, 3600, 0.1) for _ in range(100)}) > 90
