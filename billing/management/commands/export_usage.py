@@ -26,6 +26,7 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--tenant", required=True, metavar="SLUG")
         parser.add_argument("--month", required=True, type=month_argument, metavar="YYYY-MM")
+        parser.add_argument("--format", choices=["csv"], default="csv")
         parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
 
     def handle(self, *_args: Any, **options: Any) -> None:
