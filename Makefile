@@ -31,14 +31,14 @@ up: install  ## Run the whole stack on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/python manage.py up
 
 test: install  ## Run the whole test suite against real PostgreSQL and Redis
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: install  ## Formatting, lint, types, import contracts, migrations and OpenAPI schema in sync
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy .
-	$(BIN)/python manage.py makemigrations --check --dry-run
+	DATABASE_ROLE= $(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file var/openapi.yaml
 	diff -u docs/openapi.yaml var/openapi.yaml || { echo "docs/openapi.yaml is stale: run make schema"; exit 1; }
 

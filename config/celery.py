@@ -32,12 +32,28 @@ app.conf.update(
     worker_hijack_root_logger=False,
     timezone="UTC",
     beat_schedule={
-        "roll_up_usage": {"task": "metering.tasks.roll_up_usage", "schedule": 10.0, "options": {"expires": 10}},
+        "roll_up_usage": {
+            "task": "metering.tasks.roll_up_usage",
+            "schedule": 10.0,
+            "options": {"expires": 10},
+        },
         "make_partitions": {"task": "metering.tasks.make_partitions", "schedule": crontab(minute="17")},
         "close_due_periods": {"task": "billing.tasks.close_due_periods", "schedule": crontab(minute="23")},
-        "push_invoices": {"task": "billing.stripe_tasks.push_invoices", "schedule": 60.0, "options": {"expires": 60}},
-        "align_invoices": {"task": "billing.stripe_tasks.align_invoices", "schedule": 60.0, "options": {"expires": 60}},
-        "work_webhooks": {"task": "billing.stripe_tasks.work_webhooks", "schedule": 10.0, "options": {"expires": 10}},
+        "push_invoices": {
+            "task": "billing.stripe_tasks.push_invoices",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "align_invoices": {
+            "task": "billing.stripe_tasks.align_invoices",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "work_webhooks": {
+            "task": "billing.stripe_tasks.work_webhooks",
+            "schedule": 10.0,
+            "options": {"expires": 10},
+        },
     },
 )
 app.autodiscover_tasks()

@@ -31,7 +31,7 @@ def prepare(home: Path) -> dict[str, list[str]]:
     commands = {}
     for catalog, (module, usual_port) in UPSTREAMS.items():
         port = child.free_port(preferred=usual_port)
-        written = home / f"demo-{catalog}"
+        written = home / f"catalog-{catalog}"
         write_catalog(catalog, written, port=port)
         call_command("apply", str(written), stdout=io.StringIO())
         commands[module.removesuffix("_server")] = [sys.executable, *upstream_command(module, port)]

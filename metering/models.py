@@ -104,13 +104,25 @@ class UsageConflict(models.Model):
 
 
 class UsageRollup(Counts):
-    """The sum of one hour's events of a tenant, key, model, version, outcome and quality."""
+    """The sum of one hour's events of a tenant, key, model, version, outcome and quality.
+
+    As events, it refers to tenants and keys without a constraint: one odd event must not stop every roll-up.
+    """
 
     tenant = models.ForeignKey(
-        "tenants.Tenant", on_delete=models.PROTECT, db_index=False, related_name="usage_rollups"
+        "tenants.Tenant",
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="usage_rollups",
     )
     api_key = models.ForeignKey(
-        "tenants.ApiKey", on_delete=models.PROTECT, null=True, db_index=False, related_name="usage_rollups"
+        "tenants.ApiKey",
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        null=True,
+        db_index=False,
+        related_name="usage_rollups",
     )
     hour = models.DateTimeField(help_text="Start of the hour, UTC.")
     model = models.TextField()
@@ -118,7 +130,7 @@ class UsageRollup(Counts):
     outcome = models.CharField(max_length=9, choices=Outcome.choices)
     quality = models.CharField(max_length=9, choices=Quality.choices)
     calls = models.BigIntegerField()
-    watermark = models.BigIntegerField(help_text="The watermark of the roll-up that last changed this row.")
+    watermark = models.BigIntegerField(help_text="One above the youngest transaction counted here.")
 
     class Meta:
         ordering = ["tenant", "hour"]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
+import psycopg
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -155,6 +156,9 @@ class OperatorAdmin(UnfoldAdmin):
         except form.refusals as refusal:
             form.add_error(None, str(refusal))
             return None
+        except IntegrityError as refusal:
+            form.add_error(None, refusal_message(refusal))
+            return None
         self.log_change(request, form.row, f"{form.title}.")
         if isinstance(told, ShowOnce):
             page = self.page(request, told.template, form.title, row=form.row, **told.context)
@@ -238,14 +242,10 @@ def require(request: HttpRequest, permissions: Collection[str]) -> None:
 
 def refusal_message(refusal: IntegrityError) -> str:
     """Return what the database said, and its hint, without the statement around it."""
-    diagnosis = getattr(refusal.__cause__, "diag", None)
-    said = [part for part in (getattr(diagnosis, "message_primary", None), hint_of(diagnosis)) if part]
-    return " ".join(f"{part[:1].upper()}{part[1:].rstrip('.')}." for part in said) or str(refusal)
-
-
-def hint_of(diagnosis: Any) -> str | None:
-    """Return the hint that a trigger gave, or the detail of a broken constraint."""
-    return getattr(diagnosis, "message_hint", None) or getattr(diagnosis, "message_detail", None)
+    assert isinstance(refusal.__cause__, psycopg.Error), "Django raises it from what the driver said"
+    said = refusal.__cause__.diag
+    parts = [said.message_primary or "The database refused it", said.message_hint]
+    return " ".join(f"{part[0].upper()}{part[1:].rstrip('.')}." for part in parts if part)
 
 
 def refused(form: type[ModelForm], refusal: str) -> type[ModelForm]:

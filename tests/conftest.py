@@ -1,9 +1,9 @@
 """Fixtures that every test may use."""
 
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import psycopg
-import psycopg.conninfo
 import pytest
 import redis
 from django.conf import settings
@@ -19,11 +19,10 @@ SELECT 1, 0, system_identifier FROM pg_control_system() ON CONFLICT DO NOTHING;
 @pytest.fixture
 def database_url(django_db_setup: None) -> str:
     """Return the URL of the test database, for processes and connections of their own."""
-    known = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    parts = {
-        name: connection.settings_dict[key] for key, name in known.items() if connection.settings_dict[key]
-    }
-    return psycopg.conninfo.make_conninfo("", **parts)
+    settings_dict = connection.settings_dict
+    known = {"PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    query = urlencode({name: settings_dict[key] for key, name in known.items() if settings_dict[key]})
+    return f"postgresql://{settings_dict['USER']}@/{settings_dict['NAME']}?{query}"
 
 
 @pytest.fixture

@@ -228,8 +228,8 @@ class PlanAdmin(OperatorAdmin):
             super().get_queryset(request).annotate(subscribed=models.Count("subscriptions", filter=current))
         )
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Plan | None = None) -> list[str]:
-        return ["name", "currency"] if obj else []
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_change_permission(request)  # invoices and books name it
 
     def get_inlines(self, request: HttpRequest, obj: Plan | None) -> list[Any]:
         return list(self.inlines) if obj else []

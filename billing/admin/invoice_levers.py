@@ -17,7 +17,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from billing.errors import BillingError
+from billing.errors import BillingError, StripeRefused
 from billing.models import Invoice, StripeInvoice
 from billing.money import format_money, minor_unit, settle, to_decimal
 from billing.selectors.invoices import owed_minor
@@ -207,7 +207,7 @@ class PushToStripe(InvoiceLever):
     def pull(self, *, now: datetime) -> str:
         pushed = push_invoice(invoice=self.row, now=now)
         if pushed.state == StripeInvoice.State.PARKED:
-            return f"The invoice is parked: {pushed.problem}"
+            raise StripeRefused(f"The invoice is parked: {pushed.problem}")
         return f"Stripe has it as {pushed.stripe_id}."
 
 

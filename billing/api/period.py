@@ -11,6 +11,7 @@ from metering.periods import Period
 from tenants.api.query import Query
 
 LONGEST = timedelta(days=366)
+YEARS = range(1970, 9999)
 
 
 class MonthField(serializers.CharField):
@@ -37,9 +38,11 @@ class InstantField(serializers.CharField):
         """Return the instant, aware and in UTC."""
         try:
             instant = datetime.fromisoformat(super().to_internal_value(data))
-            return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+        except ValueError:
             self.fail("invalid_instant", value=data)
+        if instant.year not in YEARS:
+            self.fail("invalid_instant", value=data)
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 class PeriodQuery(Query):
@@ -52,7 +55,7 @@ class PeriodQuery(Query):
         help_text = "An instant in UTC, `2026-11-01` or `2026-11-01T06:00:00Z`"
         return {
             "from": InstantField(
-                required=False, help_text=f"{help_text}; by default the start of its month."
+                required=False, help_text=f"{help_text}; by default the start of the month of `to`."
             ),
             "to": InstantField(required=False, help_text=f"{help_text}, exclusive; by default now."),
             **super().get_fields(),
@@ -62,7 +65,7 @@ class PeriodQuery(Query):
         """Put the `period` in the place of the parameters that tell it."""
         start, end, month = (attrs.pop(name, None) for name in ("from", "to", "month"))
         if month and (start or end):
-            _refuse("month", "Give either month, or from and to.")
+            refuse("month", "Give either month, or from and to.")
         return attrs | {"period": month or self.between(start, end)}
 
     def between(self, start: datetime | None, end: datetime | None) -> Period:
@@ -71,16 +74,21 @@ class PeriodQuery(Query):
         Raises:
             ValidationError: it is empty or longer than `LONGEST`.
         """
-        end = end or max(timezone.now(), start or timezone.now())
-        start = start or periods.month_of(end).start
+        end = end or timezone.now()
+        start = start or periods.month_of(end - timedelta.resolution).start
         if start >= end:
-            _refuse(
+            refuse(
                 "to", f"to ({end:%Y-%m-%dT%H:%M:%SZ}) must be later than from ({start:%Y-%m-%dT%H:%M:%SZ})."
             )
         if end - start > LONGEST:
-            _refuse("from", f"The period is longer than {LONGEST.days} days; ask for it in parts.")
+            refuse("from", f"The period is longer than {LONGEST.days} days; ask for it in parts.")
         return Period(start, end)
 
 
-def _refuse(parameter: str, remedy: str) -> None:
+def refuse(parameter: str, remedy: str) -> None:
+    """Refuse a parameter with the remedy.
+
+    Raises:
+        ValidationError: always.
+    """
     raise serializers.ValidationError({parameter: [remedy]}, code="invalid")

@@ -93,9 +93,8 @@ def summed(parts: Sequence[Part], *, currency: str | None, days: Iterable[dateti
     return Savings(
         currency=currency,
         total=_figures(parts),
-        by_day={day.date(): _NOTHING for day in days}
-        | _grouped(parts, lambda usage: usage.span.start.date()),
-        by_model_and_outcome=_grouped(parts, lambda usage: (usage.model, usage.outcome)),
+        by_day={day.date(): _NOTHING for day in days} | grouped(parts, lambda usage: usage.span.start.date()),
+        by_model_and_outcome=grouped(parts, lambda usage: (usage.model, usage.outcome)),
     )
 
 
@@ -114,7 +113,8 @@ def rated_part(usage: UsageSum, contracts: Iterable[Contract]) -> Part:
     return Part(usage, add_up([part for part in rated if part is not None]), is_rated=None not in rated)
 
 
-def _grouped(parts: Iterable[Part], key: Callable[[UsageSum], Key]) -> dict[Key, Figures]:
+def grouped(parts: Iterable[Part], key: Callable[[UsageSum], Key]) -> dict[Key, Figures]:
+    """Add rated usage up by a key of it."""
     groups: dict[Key, list[Part]] = {}
     for part in parts:
         groups.setdefault(key(part.usage), []).append(part)

@@ -29,16 +29,16 @@ def savings_by_currency(*, period: Period) -> dict[str | None, Savings]:
     Usage of tenants that were never on a plan in the period stands under None.
     """
     parts: dict[str | None, list[Part]] = {}
-    for one in _parts(period, None):
-        parts.setdefault(one.currency, []).append(one.part)
     days = midnights(period)
+    for one in _parts(period, days, None):
+        parts.setdefault(one.currency, []).append(one.part)
     return {currency: summed(parts[currency], currency=currency, days=days) for currency in parts}
 
 
 def savings_by_tenant(*, tenant_ids: Collection[int], period: Period) -> dict[int, Savings]:
-    """Return what each of the tenants that used anything paid and saved over a period of whole UTC days."""
+    """Return what each of the tenants that used anything paid and saved over a period, not apart by day."""
     parts: dict[int, list[_TenantPart]] = {}
-    for one in _parts(period, tenant_ids):
+    for one in _parts(period, (), tenant_ids):
         parts.setdefault(one.tenant_id, []).append(one)
     return {
         tenant_id: summed([one.part for one in known], currency=known[0].currency, days=())
@@ -46,12 +46,12 @@ def savings_by_tenant(*, tenant_ids: Collection[int], period: Period) -> dict[in
     }
 
 
-def _parts(period: Period, tenant_ids: Collection[int] | None) -> Iterator[_TenantPart]:
+def _parts(
+    period: Period, days: Collection[datetime], tenant_ids: Collection[int] | None
+) -> Iterator[_TenantPart]:
     contracts = _contracts(period, tenant_ids)
     changes = change_instants(contract for held in contracts.values() for contract in held)
-    for tenant_id, usage in usage_by_tenant(
-        period=period, cuts={*midnights(period), *changes}, tenant_ids=tenant_ids
-    ):
+    for tenant_id, usage in usage_by_tenant(period=period, cuts={*days, *changes}, tenant_ids=tenant_ids):
         held = contracts.get(tenant_id, [])
         yield _TenantPart(tenant_id, held[0].book.currency if held else None, rated_part(usage, held))
 

@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('miss', 'miss'), ('exact', 'exact hit'), ('semantic', 'semantic hit'), ('coalesced', 'coalesced'), ('bypass', 'bypass')], max_length=9)),
                 ('quality', models.CharField(choices=[('reported', 'reported by the upstream'), ('estimated', 'estimated'), ('suspect', 'quarantined')], max_length=9)),
                 ('calls', models.BigIntegerField()),
-                ('watermark', models.BigIntegerField(help_text='The watermark of the roll-up that last changed this row.')),
+                ('watermark', models.BigIntegerField(help_text='One above the youngest transaction counted here.')),
             ],
             options={
                 'ordering': ['tenant', 'hour'],

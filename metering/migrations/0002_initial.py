@@ -22,12 +22,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='usagerollup',
             name='api_key',
-            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='usage_rollups', to='tenants.apikey'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='usage_rollups', to='tenants.apikey'),
         ),
         migrations.AddField(
             model_name='usagerollup',
             name='tenant',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='usage_rollups', to='tenants.tenant'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='usage_rollups', to='tenants.tenant'),
         ),
         migrations.AddConstraint(
             model_name='usagerollup',

@@ -82,3 +82,36 @@ def test_every_page_draws_without_complaint(house: Tenant, browser: Browser, pat
     browser.open(path)
     browser.waits_for(words)
     browser.shoot(path.strip("/").replace("/", "_"))
+
+
+def test_new_prices_are_set_from_the_plans_page(house: Tenant, browser: Browser) -> None:
+    browser.sign_in()
+    browser.click("Plans and prices")
+    browser.click("standard")
+    browser.waits_for("in force")
+    browser.shoot("plan")
+    browser.click("New prices")
+    browser.waits_for("supersede those in force")
+    browser.driver.find_element(By.NAME, "model").send_keys("qwen-small")
+    browser.press("New prices")
+    browser.waits_for("Give the price of at least one pool.")
+    browser.driver.find_element(By.NAME, "input").send_keys("0.45")
+    browser.shoot("new_prices")
+    browser.press("New prices")
+    browser.waits_for("0.45 per 1,000,000")
+    assert "superseded" in browser.text
+
+
+def test_a_payment_is_recorded_in_the_dark(house: Tenant, browser: Browser) -> None:
+    browser.sign_in()
+    browser.driver.execute_script("localStorage.setItem('adminTheme', JSON.stringify('dark'))")
+    browser.open("/admin/")
+    browser.shoot("overview_dark")
+    browser.click(str(Invoice.objects.get().number))
+    browser.click("Record payment")
+    browser.waits_for("Amount (USD)")
+    browser.shoot("record_payment_dark")
+    browser.press("Record payment")
+    browser.waits_for("The payment is recorded.")
+    assert Invoice.objects.get().status == "paid"
+    browser.shoot("invoice_paid_dark")

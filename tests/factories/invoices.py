@@ -30,7 +30,9 @@ LINE: dict[str, Any] = {
 def draft(tenant: Tenant, period: Period, *lines: dict[str, Any], **changes: Any) -> Invoice:
     """Save a draft with the lines, each given as what it has other than `LINE`."""
     full = [LINE | line for line in lines]
-    totals = {name: sum(line[name] for line in full) for name in ("list_minor", "discount_minor", "net_minor")}
+    totals = {
+        name: sum(line[name] for line in full) for name in ("list_minor", "discount_minor", "net_minor")
+    }
     now = timezone.now()
     plain: dict[str, Any] = {
         "tenant": tenant,

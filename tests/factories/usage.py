@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 from django.db import connection
 
-from metering.usage_event import COLUMNS, HITS, UsageEvent, new_event_id, seal
+from metering.usage_event import COLUMNS, HITS, EventIds, UsageEvent, seal
 
 NOVEMBER_NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
 
@@ -21,7 +21,8 @@ INSERT = (
 def usage_event(tenant_id: int, **changes: Any) -> UsageEvent:
     """Make a sealed event: a plain miss of 1,000 tokens in and 100 out, unless told otherwise."""
     occurred_at: datetime = changes.setdefault("occurred_at", NOVEMBER_NOON)
-    event_id = changes.setdefault("event_id", new_event_id(int(occurred_at.timestamp() * 1_000_000_000)))
+    # A source of its own for each: the shared one never goes back in time, and tests do.
+    event_id = changes.setdefault("event_id", EventIds().next(int(occurred_at.timestamp()) * 1_000_000_000))
     plain: dict[str, Any] = {
         "tenant_id": tenant_id,
         "request_id": event_id,

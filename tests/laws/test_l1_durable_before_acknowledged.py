@@ -12,8 +12,6 @@ from tests.cacheproxy.gateway.process import GatewayProcess
 from tests.cacheproxy.gateway.world import Client, World
 from tests.fakes.upstream import FakeUpstream
 
-pytest_plugins = ["tests.cacheproxy.gateway.conftest"]
-
 CALLS = 10_000
 CONNECTIONS = 32
 KILLS = 5
@@ -46,10 +44,10 @@ class Program:
 
 
 async def test_l1_no_acknowledged_call_is_lost_over_kills(
-    settings: GatewaySettings, cast: Any, world: World, upstream: FakeUpstream
+    gateway_settings: GatewaySettings, cast: Any, world: World, upstream: FakeUpstream
 ) -> None:
     """10,000 calls from 32 connections while the gateway is killed five times: each acknowledged call, one event."""
-    gateway = GatewayProcess(settings, _free_port())
+    gateway = GatewayProcess(gateway_settings, _free_port())
     await gateway.start()
     keys = [await world.add_key(cast.acme.id) for _ in range(CONNECTIONS)]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:

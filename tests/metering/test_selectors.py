@@ -53,7 +53,12 @@ def test_rollups_and_events_tell_the_same(
     record([*events, *(usage_event(stranger_id, **one) for one in usage)])
     roll_up(now=NOW)
     record(usage_event(tenant_id, **one) for one in unseen)
-    asked: dict[str, Any] = {"tenant_id": tenant_id, "period": NIGHT, "cuts": cuts, "below": rollup_watermark()}
+    asked: dict[str, Any] = {
+        "tenant_id": tenant_id,
+        "period": NIGHT,
+        "cuts": cuts,
+        "below": rollup_watermark(),
+    }
     summed = usage_between(**asked)
     assert summed == usage_from_events(**asked)
     for span in NIGHT.split(cuts):

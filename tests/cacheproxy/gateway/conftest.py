@@ -37,17 +37,17 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-def settings(live_db: str, redis_url: str) -> GatewaySettings:
-    """Give settings for quick tests."""
+def gateway_settings(live_db: str, redis_url: str) -> GatewaySettings:
+    """Give gateway_settings for quick tests."""
     return GatewaySettings(
         database_url=as_url(live_db), redis_url=redis_url, key_pepper=PEPPER, retry_seconds=0.1
     )
 
 
 @pytest.fixture
-async def world(settings: GatewaySettings) -> AsyncIterator[World]:
+async def world(gateway_settings: GatewaySettings) -> AsyncIterator[World]:
     """Give the database's rows."""
-    connection = await connect(settings.database_url)
+    connection = await connect(gateway_settings.database_url)
     yield World(connection)
     await connection.close()
 
@@ -65,10 +65,10 @@ async def cast(world: World, upstream: FakeUpstream) -> Cast:
 
 
 @pytest.fixture
-async def gateway(settings: GatewaySettings, cast: Cast) -> AsyncIterator[tuple[Gateway, str]]:
+async def gateway(gateway_settings: GatewaySettings, cast: Cast) -> AsyncIterator[tuple[Gateway, str]]:
     """Give a serving gateway and its URL; afterwards nothing of it may be left."""
     before = asyncio.all_tasks()
-    async with serving(settings) as (gateway, url):
+    async with serving(gateway_settings) as (gateway, url):
         yield gateway, url
     left = {
         task

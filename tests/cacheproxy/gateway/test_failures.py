@@ -43,13 +43,13 @@ async def test_a_body_that_is_no_request_is_refused(
 
 
 async def test_a_body_over_the_limit_is_refused_with_and_without_its_length(
-    settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, world: World
+    gateway_settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, world: World
 ) -> None:
     async def chunks() -> object:
         for _ in range(20):
             yield b" " * 100
 
-    async with serving(msgspec.structs.replace(settings, max_body_bytes=1000)) as (_, url):
+    async with serving(msgspec.structs.replace(gateway_settings, max_body_bytes=1000)) as (_, url):
         client = Client(session, url, cast.acme.key)
         stated = await client.post(CHAT, b" " * 1001)
         assert (stated.status, stated.code) == (413, "request_too_large")
@@ -173,9 +173,9 @@ async def test_an_upstream_that_takes_too_long_is_a_504(
 
 
 async def test_an_answer_over_the_limit_is_cut_off(
-    settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, upstream: FakeUpstream
+    gateway_settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, upstream: FakeUpstream
 ) -> None:
-    async with serving(msgspec.structs.replace(settings, max_answer_bytes=1000)) as (_, url):
+    async with serving(msgspec.structs.replace(gateway_settings, max_answer_bytes=1000)) as (_, url):
         upstream.then(answer(chat_answer("x" * 2000)))
         failed = await Client(session, url, cast.acme.key).chat()
     assert (failed.status, failed.code) == (502, "upstream_broken")
@@ -245,9 +245,9 @@ async def test_a_bug_of_ours_is_a_500_with_the_request_id_in_the_log(
 
 
 async def test_more_upstream_calls_than_allowed_are_refused_at_once(
-    settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, upstream: FakeUpstream
+    gateway_settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, upstream: FakeUpstream
 ) -> None:
-    async with serving(msgspec.structs.replace(settings, max_upstream_calls=1)) as (_, url):
+    async with serving(msgspec.structs.replace(gateway_settings, max_upstream_calls=1)) as (_, url):
         client = Client(session, url, cast.acme.key)
         upstream.then(answer(chat_answer(), delay_seconds=0.3))
         slow = asyncio.create_task(client.chat("slow"))

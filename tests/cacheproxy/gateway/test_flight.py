@@ -234,10 +234,10 @@ async def test_the_upstream_sees_its_own_key_and_nothing_of_ours(
 
 
 async def test_a_gateway_of_its_own_finds_the_answer_in_redis(
-    client: Client, settings: GatewaySettings, upstream: FakeUpstream, session: aiohttp.ClientSession
+    client: Client, gateway_settings: GatewaySettings, upstream: FakeUpstream, session: aiohttp.ClientSession
 ) -> None:
     miss = await client.chat()
-    async with serving(settings) as (_, other_url):
+    async with serving(gateway_settings) as (_, other_url):
         hit = await Client(session, other_url, client.key).chat()
 
     assert "; hit;" in hit.headers["cache-status"]
@@ -246,9 +246,12 @@ async def test_a_gateway_of_its_own_finds_the_answer_in_redis(
 
 
 async def test_without_redis_calls_are_served_all_the_same(
-    settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, world: World
+    gateway_settings: GatewaySettings, cast: Cast, session: aiohttp.ClientSession, world: World
 ) -> None:
-    async with serving(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0")) as (_, url):
+    async with serving(msgspec.structs.replace(gateway_settings, redis_url="redis://127.0.0.1:9/0")) as (
+        _,
+        url,
+    ):
         client = Client(session, url, cast.acme.key)
         assert (await client.chat()).headers["cache-status"] == "zerorate; fwd=miss; stored"
         assert "; hit;" in (await client.chat()).headers["cache-status"]

@@ -51,25 +51,25 @@ def event(**changes: Any) -> UsageEvent:
 
 @dataclasses.dataclass
 class Wires:
-    """The two servers, each behind a wire, and settings that go through them."""
+    """The two servers, each behind a wire, and gateway_settings that go through them."""
 
     postgres: Wire
     redis: Wire
-    settings: GatewaySettings
+    gateway_settings: GatewaySettings
 
 
 @pytest.fixture
-async def wires(settings: GatewaySettings) -> AsyncIterator[Wires]:
+async def wires(gateway_settings: GatewaySettings) -> AsyncIterator[Wires]:
     """Give wires to PostgreSQL and Redis."""
-    postgres, postgres_url = wire_to_postgres(settings.database_url)
-    redis, redis_url = wire_to_redis(settings.redis_url or "")
+    postgres, postgres_url = wire_to_postgres(gateway_settings.database_url)
+    redis, redis_url = wire_to_redis(gateway_settings.redis_url or "")
     await postgres.start()
     await redis.start()
     yield Wires(
         postgres,
         redis,
         msgspec.structs.replace(
-            settings,
+            gateway_settings,
             database_url=postgres_url(postgres),
             redis_url=redis_url(redis),
             database_timeout_seconds=0.5,
@@ -80,9 +80,9 @@ async def wires(settings: GatewaySettings) -> AsyncIterator[Wires]:
 
 
 @pytest.fixture
-async def redis(settings: GatewaySettings) -> AsyncIterator[Any]:
+async def redis(gateway_settings: GatewaySettings) -> AsyncIterator[Any]:
     """Give a client of the test's own."""
-    client = open_redis(settings.redis_url or "")
+    client = open_redis(gateway_settings.redis_url or "")
     yield client
     await client.aclose()
 
@@ -90,8 +90,8 @@ async def redis(settings: GatewaySettings) -> AsyncIterator[Any]:
 @pytest.fixture
 async def recorder(wires: Wires) -> AsyncIterator[Recorder]:
     """Give a started recorder behind the wires."""
-    client = open_redis(wires.settings.redis_url or "")
-    recorder = Recorder(wires.settings, Spool(client))
+    client = open_redis(wires.gateway_settings.redis_url or "")
+    recorder = Recorder(wires.gateway_settings, Spool(client))
     await recorder.start()
     yield recorder
     await recorder.stop()
@@ -234,14 +234,14 @@ async def test_with_both_away_the_call_is_refused(recorder: Recorder, wires: Wir
 
 
 async def test_several_gateways_drain_one_spool_once(
-    settings: GatewaySettings, world: World, redis: Any
+    gateway_settings: GatewaySettings, world: World, redis: Any
 ) -> None:
     spooled = [event() for _ in range(300)]
     spool = Spool(redis)
     for start in range(0, 300, 3):
         await spool.append(spooled[start : start + 3])
     await spool.append(spooled[:10])  # a commit whose acknowledgement was lost
-    recorders = [Recorder(settings, Spool(redis)) for _ in range(3)]
+    recorders = [Recorder(gateway_settings, Spool(redis)) for _ in range(3)]
     for each in recorders:
         await each.start()
     await drained(redis)
@@ -252,11 +252,11 @@ async def test_several_gateways_drain_one_spool_once(
 
 
 async def test_a_lease_whose_holder_died_is_taken_over(
-    settings: GatewaySettings, world: World, redis: Any
+    gateway_settings: GatewaySettings, world: World, redis: Any
 ) -> None:
     await Spool(redis).append([event()])
     await redis.set(LEASE, "somebody", px=300)
-    recorder = Recorder(settings, Spool(redis))
+    recorder = Recorder(gateway_settings, Spool(redis))
     await recorder.start()
     await asyncio.sleep(0.15)
     assert await redis.xlen(STREAM) == 1
@@ -266,11 +266,11 @@ async def test_a_lease_whose_holder_died_is_taken_over(
 
 
 async def test_what_cannot_be_drained_is_set_aside(
-    settings: GatewaySettings, world: World, redis: Any
+    gateway_settings: GatewaySettings, world: World, redis: Any
 ) -> None:
     good, bad = event(), msgspec.structs.replace(event(), output_reasoning=99)
     await redis.xadd(STREAM, {"1": b"garbage", "2": to_json(good), "3": to_json(bad)})
-    ledger = Ledger(settings)
+    ledger = Ledger(gateway_settings)
     assert await Spool(redis).drain(ledger.write) == 2
     await ledger.close()
 
@@ -279,8 +279,8 @@ async def test_what_cannot_be_drained_is_set_aside(
     assert set(fields) == {b"1", b"3"}
 
 
-async def test_the_ledgers_verdicts_name_the_event(settings: GatewaySettings, world: World) -> None:
-    ledger = Ledger(settings)
+async def test_the_ledgers_verdicts_name_the_event(gateway_settings: GatewaySettings, world: World) -> None:
+    ledger = Ledger(gateway_settings)
     known = event()
     assert await ledger.write([known]) == {}
     other = event(event_id=known.event_id, status=201)
@@ -291,7 +291,7 @@ async def test_the_ledgers_verdicts_name_the_event(settings: GatewaySettings, wo
 async def test_calls_go_on_through_an_outage_of_postgresql(
     wires: Wires, cast: Cast, session: aiohttp.ClientSession, world: World, redis: Any
 ) -> None:
-    async with serving(wires.settings) as (_, url):
+    async with serving(wires.gateway_settings) as (_, url):
         client = Client(session, url, cast.acme.key)
         answers = [await client.chat()]
         wires.postgres.cut()
@@ -307,7 +307,7 @@ async def test_calls_go_on_through_an_outage_of_postgresql(
 async def test_with_both_away_no_answer_is_given(
     wires: Wires, cast: Cast, session: aiohttp.ClientSession, world: World, upstream: FakeUpstream
 ) -> None:
-    async with serving(wires.settings) as (_, url):
+    async with serving(wires.gateway_settings) as (_, url):
         client = Client(session, url, cast.acme.key)
         await client.chat()
         upstream.then(stream(*chat_events(), pause_seconds=0.1))
@@ -334,7 +334,7 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
     wires: Wires, cast: Cast, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     wires.postgres.cut()
-    async with serving(wires.settings) as (gateway, url):
+    async with serving(wires.gateway_settings) as (gateway, url):
         client = Client(session, url, cast.acme.key)
         assert not gateway.ready()
         refused = await client.chat()
@@ -350,14 +350,14 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
 
 
 async def test_a_shutdown_ends_calls_under_way_and_writes_what_waits(
-    settings: GatewaySettings,
+    gateway_settings: GatewaySettings,
     cast: Cast,
     session: aiohttp.ClientSession,
     upstream: FakeUpstream,
     world: World,
 ) -> None:
     upstream.then(stream(*chat_events(), pause_seconds=0.1))
-    async with serving(settings) as (_, url):
+    async with serving(gateway_settings) as (_, url):
         streaming = asyncio.create_task(Client(session, url, cast.acme.key).chat(stream=True))
         await asyncio.sleep(0.2)
     streamed = await streaming

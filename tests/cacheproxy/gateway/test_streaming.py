@@ -194,13 +194,13 @@ async def test_whoever_hangs_up_the_answer_is_read_recorded_and_kept(
 
 
 async def test_after_a_client_has_gone_the_upstream_is_read_for_a_while_only(
-    settings: GatewaySettings,
+    gateway_settings: GatewaySettings,
     cast: Cast,
     session: aiohttp.ClientSession,
     upstream: FakeUpstream,
     world: World,
 ) -> None:
-    async with serving(msgspec.structs.replace(settings, disconnect_grace_seconds=0.3)) as (_, url):
+    async with serving(msgspec.structs.replace(gateway_settings, disconnect_grace_seconds=0.3)) as (_, url):
         client = Client(session, url, cast.acme.key)
         upstream.then(stream(*chat_events(["word "] * 100), pause_seconds=0.05))
         await _hang_up_after_first_event(client)

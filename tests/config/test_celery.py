@@ -1,0 +1,32 @@
+"""The schedule names tasks that exist, and the broker is spelled as Celery spells it."""
+
+import pytest
+
+from config.celery import app, broker_url
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker"),
+    [
+        ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("redis://cache:6379/1", "redis://cache:6379/1"),
+        ("rediss://user:secret@cache/0", "rediss://user:secret@cache/0"),
+    ],
+)
+def test_the_broker_is_the_same_redis(redis_url: str, broker: str) -> None:
+    assert broker_url(redis_url) == broker
+
+
+def test_every_scheduled_task_exists() -> None:
+    app.loader.import_default_modules()
+    app.finalize()
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert scheduled
+    assert scheduled <= set(app.tasks)
+
+
+def test_a_sweep_that_waits_too_long_is_dropped_before_the_next_one() -> None:
+    for name, entry in app.conf.beat_schedule.items():
+        if isinstance(entry["schedule"], float):
+            assert entry["options"]["expires"] <= entry["schedule"], name
