@@ -140,5 +140,5 @@ async def _copy(connection: Any, table: str, events: Sequence[UsageEvent]) -> No
 
 
 def _record(event: UsageEvent) -> tuple[Any, ...]:
-    *values, raw_usage = msgspec.structs.astuple(event)
-    return (*values, None if raw_usage is None else raw_usage.decode())
+    values = msgspec.structs.astuple(event)
+    return values if event.raw_usage is None else (*values[:-1], event.raw_usage.decode())

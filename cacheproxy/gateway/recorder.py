@@ -42,7 +42,8 @@ class Recorder:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to write. Without PostgreSQL it begins all the same, with the spool."""
+        """Begin to write, in this event loop. Without PostgreSQL it begins all the same, with the spool."""
+        self._loop = asyncio.get_running_loop()
         try:
             await self._ledger.connect()
         except DatabaseAway as failure:
@@ -66,7 +67,7 @@ class Recorder:
         """
         if len(self._waiting) >= self._settings.max_waiting_events:
             raise RecorderUnavailable
-        recorded = asyncio.get_running_loop().create_future()
+        recorded = self._loop.create_future()
         self._waiting.append((event, recorded))
         self._wake.set()
         return recorded
