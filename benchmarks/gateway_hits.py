@@ -136,7 +136,7 @@ def _report(results: dict[str, dict[int, list[dict[str, Any]]]], recorded: int) 
 
 
 def _median(runs: list[dict[str, Any]], name: str) -> int:
-    return round(statistics.median(run[name] for run in runs))
+    return int(statistics.median(run[name] for run in runs))
 
 
 COLUMNS = (

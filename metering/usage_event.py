@@ -6,6 +6,7 @@ from a conflict.
 """
 
 import hashlib
+import os
 import random
 import threading
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_random = random.Random()  # noqa: S311 - ids are unique, not secret; seeded by the system, and again after a fork
+os.register_at_fork(after_in_child=_random.seed)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -176,7 +179,7 @@ class EventIds:
 
     def next(self, now_ns: int) -> UUID:
         """Return an id above every id given before. `now_ns` is nanoseconds since 1970, UTC."""
-        fresh = (now_ns // 1_000_000) << 74 | random.getrandbits(74)
+        fresh = (now_ns // 1_000_000) << 74 | _random.getrandbits(74)
         with self._lock:
             if fresh >> 74 > self._last >> 74:
                 self._last = fresh

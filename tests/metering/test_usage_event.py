@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +28,8 @@ from metering.usage_event import (
     to_json,
     uuid7_bounds,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 NOON_NS = 1_795_262_400_123_456_789
@@ -220,3 +225,20 @@ class TestEventIds:
     def test_the_bound_needs_a_time_zone(self) -> None:
         with pytest.raises(ValueError, match="has no time zone"):
             uuid7_bounds(NOON.replace(tzinfo=None))
+
+
+FORK = """
+import os
+from metering.usage_event import EventIds
+if os.fork():
+    os.wait()
+print(EventIds().next(10**18))
+"""
+
+
+def test_a_forked_child_gives_other_ids() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    parents, childs = printed.stdout.split()
+    assert parents != childs
