@@ -46,6 +46,7 @@ class Feed:
         self._stale_catalog = False
         self._unknown: dict[bytes, float] = {}
         self._lookups = 0
+        self._away = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -92,24 +93,32 @@ class Feed:
         while True:
             try:
                 await self._open()
+                self._came_back()
                 first_attempt.set()
-                delay = self._settings.retry_seconds
                 await self._follow()
             except DatabaseAway as failure:
-                logger.error(  # noqa: TRY400 - no news in the traceback
-                    "PostgreSQL is away (%s). Check DATABASE_URL and the server; trying again every few seconds.",
-                    failure,
-                )
+                self._went_away(failure)
             except Exception:  # a bug of ours, or a row that cannot be read: the last copy serves on
                 logger.exception("The catalog could not be loaded; trying again.")
             first_attempt.set()
             await self._let_go()
             await asyncio.sleep(delay)
             delay = (
-                min(2 * delay, MAX_RETRY_SECONDS)
-                if not self._catalog.loaded
-                else self._settings.retry_seconds
+                self._settings.retry_seconds if self._catalog.loaded else min(2 * delay, MAX_RETRY_SECONDS)
             )
+
+    def _went_away(self, failure: DatabaseAway) -> None:
+        if not self._away:
+            logger.error(
+                "PostgreSQL is away (%s). Check DATABASE_URL and the server; trying again until it is back.",
+                failure,
+            )
+        self._away = True
+
+    def _came_back(self) -> None:
+        if self._away:
+            logger.warning("PostgreSQL is back; the catalog is loaded.")
+        self._away = False
 
     async def _open(self) -> None:
         connection = await connect(self._settings, application_name="zerorate gateway: catalog")
