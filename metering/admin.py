@@ -22,6 +22,7 @@ from metering.usage_event import uuid7_bounds
 from tenants.admin_pages import FactsAdmin, badge, require
 
 LONGEST_CALL = timedelta(hours=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OUTCOME_COLOURS = {
     Outcome.EXACT: "success",
     Outcome.COALESCED: "success",
@@ -58,14 +59,16 @@ class LookUpForm(forms.Form):
 def events_of_request(request_id: UUID) -> list[UsageEvent]:
     """Return the events of one request, oldest first, or none for an id that is no UUIDv7.
 
-    An event's id holds its time, and the first event of a request has the request's id, so only the hour
-    after that is searched: a bounded range of one or two partitions.
+    An id holds its time to the millisecond, so only the hour from there on is searched: a bounded range of
+    one or two partitions.
     """
     if request_id.version != 7:
         return []
-    started = datetime.fromtimestamp((request_id.int >> 80) / 1000, UTC)
+    started = EPOCH + timedelta(milliseconds=request_id.int >> 80)
     events = UsageEvent.objects.select_related("tenant", "api_key")
-    span = events.filter(event_id__gte=request_id, event_id__lt=uuid7_bounds(started + LONGEST_CALL))
+    span = events.filter(
+        event_id__gte=uuid7_bounds(started), event_id__lt=uuid7_bounds(started + LONGEST_CALL)
+    )
     return list(span.filter(request_id=request_id).order_by("event_id"))
 
 

@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import psycopg
@@ -36,6 +38,17 @@ def live_db(transactional_db: None, database_url: str) -> Iterator[str]:
 def _clean(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute(CLEANED)
+
+
+@pytest.fixture
+def own_folder() -> Iterator[Path]:
+    """Give a folder for embedded servers.
+
+    Not pytest's own: started by root, PostgreSQL runs as another user and opens the path to its data, which the
+    next run of pytest on the machine would close again.
+    """
+    with tempfile.TemporaryDirectory(prefix="zerorate-test-") as path:
+        yield Path(path)
 
 
 @pytest.fixture

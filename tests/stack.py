@@ -4,7 +4,6 @@ It must run before Django's settings are read, so it is named in ``addopts`` and
 """
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -17,21 +16,23 @@ SERVERS = pytest.StashKey[EmbeddedServers]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Start the servers that are not named and name them in the environment."""
-    os.environ.setdefault("ZERORATE_HOME", str(HOME))
+    """Start the servers that are not named and name them in the environment.
+
+    Each parallel worker has a cluster of its own: transaction ids, by which usage is rolled up, are the whole
+    cluster's, so that one worker's open transaction would hold back another's roll-up.
+    """
     os.environ["DATABASE_ROLE"] = ""  # the suite makes its database, so it runs as the owner
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None and getattr(early_config.known_args_namespace, "numprocesses", None):
+        return  # the workers run the tests
+    home = HOME / (worker or "alone")
+    os.environ["ZERORATE_HOME"] = str(home)
     servers = EmbeddedServers(
-        Path(os.environ["ZERORATE_HOME"]),
-        with_postgres="DATABASE_URL" not in os.environ,
-        with_redis="REDIS_URL" not in os.environ,
+        home, with_postgres="DATABASE_URL" not in os.environ, with_redis="REDIS_URL" not in os.environ
     )
     if servers.with_postgres or servers.with_redis:
         os.environ.update(servers.start())
         early_config.stash[SERVERS] = servers
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        # Django gives each parallel worker a database of its own; this gives it a Redis of its own.
-        number = int(worker.removeprefix("gw")) + 1
-        os.environ["REDIS_URL"] = re.sub(r"db=\d+$", f"db={number}", os.environ["REDIS_URL"])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

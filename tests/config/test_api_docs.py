@@ -1,5 +1,6 @@
 """The API tells about itself, without help from other hosts."""
 
+import contextlib
 import re
 from urllib.parse import urlsplit
 
@@ -43,4 +44,6 @@ def test_the_page_loads_nothing_from_other_hosts(client: Client) -> None:
 
 def test_what_the_page_loads_is_there(client: Client) -> None:
     for asset in assets_of(client.get("/api/v1/docs").content.decode()):
-        assert client.get(asset).status_code == 200, asset
+        with contextlib.closing(client.get(asset)) as response:
+            assert response.status_code == 200, asset
+            assert response.getvalue(), asset

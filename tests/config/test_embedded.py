@@ -27,9 +27,9 @@ servers.release()
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "home"
-    for process in servers_of(tmp_path):
+def home(own_folder: Path) -> Iterator[Path]:
+    yield own_folder / "home"
+    for process in servers_of(own_folder):
         process.kill()
 
 

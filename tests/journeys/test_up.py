@@ -84,8 +84,8 @@ class Stack:
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(tmp_path / "home")
+def stack(own_folder: Path) -> Iterator[Stack]:
+    made = Stack(own_folder / "home")
     yield made
     for process in made.alive():
         with contextlib.suppress(psutil.Error):

@@ -38,9 +38,13 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 
 @pytest.fixture
 def gateway_settings(live_db: str, redis_url: str) -> GatewaySettings:
-    """Give gateway_settings for quick tests."""
+    """Give settings for tests: quick to notice, and patient with Redis on a busy machine."""
     return GatewaySettings(
-        database_url=as_url(live_db), redis_url=redis_url, key_pepper=PEPPER, retry_seconds=0.1
+        database_url=as_url(live_db),
+        redis_url=redis_url,
+        key_pepper=PEPPER,
+        retry_seconds=0.1,
+        redis_budget_seconds=2.0,
     )
 
 
