@@ -1,5 +1,6 @@
 """Credit notes, payments and what Stripe told us: written elsewhere, read here."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -7,7 +8,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 
 from billing.models import CreditNote, CreditNoteLine, Payment, StripeInvoice, StripeWebhook
 from billing.money import format_money
-from tenants.admin_pages import FactsAdmin, FactsInline, badge
+from billing.services.webhooks import retry
+from tenants.admin_pages import FactsAdmin, FactsInline, Lever, badge
 
 STRIPE_COLOURS = {
     StripeInvoice.State.PENDING: "info",
@@ -83,9 +85,27 @@ class StripeInvoiceAdmin(FactsAdmin):
         return row.state
 
 
+class TryAgain(Lever):
+    """Let a webhook that was given up be worked again."""
+
+    name, title, icon = "try-again", "Try again", "replay"
+    permission = "billing.change_stripewebhook"
+    explanation = "Starts its tries anew, from the next sweep on. Mend what the problem names first."
+
+    @classmethod
+    def applies(cls, row: StripeWebhook) -> bool:
+        return row.worked_at is None and row.tries >= StripeWebhook.TRIES_MAX
+
+    def pull(self, *, now: datetime) -> str:
+        retry(webhook=self.row, now=now)
+        return "It is tried again within some seconds."
+
+
 @admin.register(StripeWebhook)
 class StripeWebhookAdmin(FactsAdmin):
     """What Stripe delivered."""
+
+    levers = (TryAgain,)
 
     list_display = ("type", "event_id", "received_at", "worked_at", "tries", "problem")
     list_filter = (("received_at", RangeDateTimeFilter),)

@@ -14,12 +14,12 @@ from cacheproxy.gateway.call import Call, Header
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
 from cacheproxy.gateway.errors import NotCached, Overloaded
+from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask, Understanding
 from cacheproxy.gateway.upstream import EVENT_STREAM
-from metering.usage_event import UsageEvent, seal
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class Flight:
     async def _give(self, ask: Ask, stored: StoredAnswer) -> None:
         """Answer from the cache, once the hit's event is durable."""
         call = ask.call
-        await self._recorder.record(_hit_event(ask, stored))
+        event = usage_event(ask, stored, outcome="exact", status=200, source_event=stored.source_event)
+        await self._recorder.record(event)
         body, content_type = stored.body, _JSON
         if ask.facts.stream:
             body, content_type = b"".join(ask.dialect.replay(ask.request(), body)), _EVENT_STREAM
@@ -114,30 +115,3 @@ def _lasting_headers(stored: StoredAnswer, tariff: Tariff) -> list[Header]:
         stored.memo = tariff, [source, *tariff.cost_headers("exact", stored.pools, stored.units)]
     headers: list[Header] = stored.memo[1]
     return headers
-
-
-def _hit_event(ask: Ask, stored: StoredAnswer) -> UsageEvent:
-    call, access, model, pools = ask.call, ask.caller.access, ask.facts.model, stored.pools
-    return seal(
-        UsageEvent(
-            event_id=call.event_id,
-            tenant_id=access.tenant_id,
-            api_key_id=access.api_key_id,
-            request_id=call.event_id,
-            model=model.name,
-            model_version=model.version,
-            outcome="exact",
-            occurred_at=call.now,
-            input=pools.input,
-            cache_read=pools.cache_read,
-            cache_write=pools.cache_write,
-            cache_write_1h=pools.cache_write_1h,
-            output=pools.output,
-            output_reasoning=stored.output_reasoning,
-            units=stored.units,
-            quality=stored.quality,
-            source_event=stored.source_event,
-            latency_us=call.elapsed_us(),
-            status=200,
-        )
-    )

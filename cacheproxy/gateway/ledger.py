@@ -29,7 +29,8 @@ _MERGE = f"""
 """  # noqa: S608 - names from our own code
 _KEEP_CONFLICTS = f"""
     WITH conflicting AS (
-        SELECT staged.*, recorded.payload_digest AS recorded_digest
+        SELECT DISTINCT ON (tenant_id, event_id, staged.payload_digest)
+               staged.*, recorded.payload_digest AS recorded_digest
         FROM staged_usageevent AS staged JOIN {TABLE} AS recorded USING (tenant_id, event_id)
         WHERE staged.payload_digest <> recorded.payload_digest
     ), kept AS (

@@ -1,4 +1,4 @@
-"""From an answer to what it used, and from there to the usage event."""
+"""From an answer to what it used."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple

@@ -18,13 +18,13 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers, expiry_ms
 from cacheproxy.gateway.call import Header
 from cacheproxy.gateway.errors import GatewayError, UpstreamBroken, UpstreamError, UpstreamNotConfigured
+from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.streaming import Relay
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstream import EVENT_STREAM, Exchange, Upstream, UpstreamAnswer
 from cacheproxy.protocols.request import InferenceRequest
-from metering.usage_event import UsageEvent, seal
 
 logger = logging.getLogger(__name__)
 
@@ -131,30 +131,15 @@ class Misses:
             await ask.call.send(b"data: " + error + b"\n\n", last=True)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
-        call, access, model, pools = ask.call, ask.caller.access, ask.facts.model, measured.pools
-        event = UsageEvent(
-            event_id=call.event_id,
-            tenant_id=access.tenant_id,
-            api_key_id=access.api_key_id,
-            request_id=call.event_id,
-            model=model.name,
-            model_version=model.version,
+        event = usage_event(
+            ask,
+            measured,
             outcome=_outcome(ask),
-            occurred_at=call.now,
-            input=pools.input,
-            cache_read=pools.cache_read,
-            cache_write=pools.cache_write,
-            cache_write_1h=pools.cache_write_1h,
-            output=pools.output,
-            output_reasoning=measured.output_reasoning,
-            units=measured.units,
-            quality=measured.quality,
-            latency_us=call.elapsed_us(),
-            upstream_latency_us=upstream_us,
             status=status,
+            upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await self._recorder.record(seal(event))
+        await self._recorder.record(event)
 
     async def _keep(self, ask: Ask, measured: Measured, body: bytes) -> bool:
         """Store a complete answer whose event is durable; return whether any tier has it."""

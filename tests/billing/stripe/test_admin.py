@@ -3,8 +3,9 @@
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from billing.models import Invoice, StripeCustomer, StripeInvoice
+from billing.models import Invoice, StripeCustomer, StripeInvoice, StripeWebhook
 from tenants.models import Tenant
 from tests.billing.stripe.conftest import MakeInvoice
 from tests.fakes.stripe.server import FakeStripe
@@ -12,7 +13,7 @@ from tests.fakes.stripe.server import FakeStripe
 pytestmark = pytest.mark.django_db
 
 
-def pull(client: Client, name: str, row: Tenant | Invoice, **form: str) -> str:
+def pull(client: Client, name: str, row: Tenant | Invoice | StripeWebhook, **form: str) -> str:
     path = reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_{name}", args=[row.pk])
     return client.post(path, form, follow=True).content.decode()
 
@@ -51,3 +52,13 @@ def test_an_unreachable_stripe_is_an_error_on_the_form(
     assert "errornote" in page
     assert fake_stripe.api_key not in page
     assert invoice.status == "open"
+
+
+def test_a_webhook_that_was_given_up_is_tried_again(admin_client: Client) -> None:
+    webhook = StripeWebhook.objects.create(
+        event_id="evt_1", type="invoice.paid", payload={}, tries=StripeWebhook.TRIES_MAX, problem="away"
+    )
+    assert not StripeWebhook.objects.due(timezone.now()).exists()
+    assert "tried again" in pull(admin_client, "try-again", webhook)
+    assert list(StripeWebhook.objects.due(timezone.now())) == [webhook]
+    assert "does not apply" in pull(admin_client, "try-again", webhook)
