@@ -1,16 +1,19 @@
 """Fixtures of the gateway's tests: two tenants on one plan, a scripted upstream, a serving gateway."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import aiohttp
+import msgspec
 import pytest
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.world import PEPPER, Client, Tenant, World, as_url, connect, serving
 from tests.fakes.upstream import FakeUpstream
+from tests.fakes.wire import Wire, wire_to_postgres, wire_to_redis
 
 PRICES = {
     "qwen-small": {"input": "0.50", "cache_read": "0.05", "cache_write": "0.625", "output": "1.50"},
@@ -99,3 +102,33 @@ def client(session: aiohttp.ClientSession, gateway: tuple[Gateway, str], cast: C
 def stranger(session: aiohttp.ClientSession, gateway: tuple[Gateway, str], cast: Cast) -> Client:
     """Give the other tenant's program."""
     return Client(session, gateway[1], cast.stranger.key)
+
+
+@dataclasses.dataclass
+class Wires:
+    """The two servers, each behind a wire, and gateway_settings that go through them."""
+
+    postgres: Wire
+    redis: Wire
+    gateway_settings: GatewaySettings
+
+
+@pytest.fixture
+async def wires(gateway_settings: GatewaySettings) -> AsyncIterator[Wires]:
+    """Give wires to PostgreSQL and Redis."""
+    postgres, postgres_url = wire_to_postgres(gateway_settings.database_url)
+    redis, redis_url = wire_to_redis(gateway_settings.redis_url or "")
+    await postgres.start()
+    await redis.start()
+    yield Wires(
+        postgres,
+        redis,
+        msgspec.structs.replace(
+            gateway_settings,
+            database_url=postgres_url(postgres),
+            redis_url=redis_url(redis),
+            database_timeout_seconds=0.5,
+        ),
+    )
+    await postgres.stop()
+    await redis.stop()

@@ -1,7 +1,6 @@
 """The recorder and the outage spool: durable before acknowledged, once, and never unrecorded."""
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -18,10 +17,9 @@ from cacheproxy.gateway.ledger import Ledger, Verdict
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.spool import LEASE, REFUSED_STREAM, STREAM, Spool
 from metering.usage_event import UsageEvent, new_event_id, seal, to_json
-from tests.cacheproxy.gateway.conftest import Cast
+from tests.cacheproxy.gateway.conftest import Cast, Wires
 from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream, chat_events, stream
-from tests.fakes.wire import Wire, wire_to_postgres, wire_to_redis
 
 NOTICED_SECONDS = 2.0
 
@@ -47,36 +45,6 @@ def event(**changes: Any) -> UsageEvent:
         "raw_usage": b'{"prompt_tokens": 12}',
     }
     return seal(UsageEvent(**(facts | changes)))
-
-
-@dataclasses.dataclass
-class Wires:
-    """The two servers, each behind a wire, and gateway_settings that go through them."""
-
-    postgres: Wire
-    redis: Wire
-    gateway_settings: GatewaySettings
-
-
-@pytest.fixture
-async def wires(gateway_settings: GatewaySettings) -> AsyncIterator[Wires]:
-    """Give wires to PostgreSQL and Redis."""
-    postgres, postgres_url = wire_to_postgres(gateway_settings.database_url)
-    redis, redis_url = wire_to_redis(gateway_settings.redis_url or "")
-    await postgres.start()
-    await redis.start()
-    yield Wires(
-        postgres,
-        redis,
-        msgspec.structs.replace(
-            gateway_settings,
-            database_url=postgres_url(postgres),
-            redis_url=redis_url(redis),
-            database_timeout_seconds=0.5,
-        ),
-    )
-    await postgres.stop()
-    await redis.stop()
 
 
 @pytest.fixture
