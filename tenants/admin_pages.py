@@ -5,6 +5,7 @@ A change to one row is a `Lever`: a small form that explains itself, asks what i
 refusal, by a service or by the database, as an error on the page.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
@@ -71,12 +72,12 @@ class Lever(forms.Form):
         del row
         return True
 
+    @abstractmethod
     def pull(self, *, now: datetime) -> str | ShowOnce:
         """Make the change; return what to tell the operator, or a page that tells it.
 
         Raises one of `refusals` where the service refuses.
         """
-        raise NotImplementedError
 
 
 class OperatorAdmin(UnfoldAdmin):

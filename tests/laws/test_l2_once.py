@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.ledger import Ledger, Verdict
 from metering.usage_event import UsageEvent
-from tests.cacheproxy.gateway.world import as_url
 from tests.factories.tenants import TenantFactory
 from tests.factories.usage import usage_event
 
@@ -54,7 +53,7 @@ def test_l2_an_event_is_recorded_once_and_contradictions_are_kept(
 
 async def write(database_url: str, batches: list[list[UsageEvent]]) -> list[Any]:
     ledger = Ledger(
-        GatewaySettings(database_url=as_url(database_url), key_pepper="pepper", database_timeout_seconds=30)
+        GatewaySettings(database_url=database_url, key_pepper="pepper", database_timeout_seconds=30)
     )
     try:
         return [await ledger.write(batch) for batch in batches]

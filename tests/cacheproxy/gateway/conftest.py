@@ -11,7 +11,7 @@ import pytest
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
-from tests.cacheproxy.gateway.world import PEPPER, Client, Tenant, World, as_url, connect, serving
+from tests.cacheproxy.gateway.world import PEPPER, Client, Tenant, World, connect, serving
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.wire import Wire, wire_to_postgres, wire_to_redis
 
@@ -43,7 +43,7 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 def gateway_settings(live_db: str, redis_url: str) -> GatewaySettings:
     """Give settings for tests: quick to notice, and patient with Redis on a busy machine."""
     return GatewaySettings(
-        database_url=as_url(live_db),
+        database_url=live_db,
         redis_url=redis_url,
         key_pepper=PEPPER,
         retry_seconds=0.1,

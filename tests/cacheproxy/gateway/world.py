@@ -6,11 +6,9 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import aiohttp
 import asyncpg
-import psycopg.conninfo
 import uvicorn
 
 from cacheproxy.gateway.asgi import Gateway
@@ -19,17 +17,6 @@ from tenants import keys
 
 PEPPER = "pepper of the tests"
 ALL_SCOPES = ["inference", "usage:read", "invoices:read"]
-
-
-def as_url(conninfo: str) -> str:
-    """Return a libpq connection string as the URL that asyncpg wants."""
-    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
-    query = "&".join(
-        f"{name}={quote(str(parts[name]))}"
-        for name in ("host", "port", "user", "password")
-        if parts.get(name)
-    )
-    return f"postgresql:///{quote(str(parts['dbname']))}?{query}"
 
 
 class Tenant(NamedTuple):
