@@ -120,7 +120,8 @@ class Coalescing:
         try:
             claim = await rendezvous.claim(key, ask.call.event_id, now_ms)
         except (RedisAway, RedisRefused) as failure:
-            self._tiers.redis_failed(failure)
+            if self._tiers.redis is not None:
+                self._tiers.redis.failed(failure)
             return Claim()
         if claim.answer is None or claim.answer.expires_at_ms <= now_ms:
             return Claim(None, claim.holder)

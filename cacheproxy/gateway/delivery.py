@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
-from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.misses import outcome
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
@@ -44,7 +44,7 @@ class Delivery:
     async def hit(self, ask: Ask, found: Found) -> None:
         """Answer from the cache, once the hit's event is durable."""
         call, stored = ask.call, found.stored
-        kind = "coalesced" if found.how == "coalesced" else "exact"
+        kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
         await self._recorder.record(
             usage_event(
                 ask,
@@ -116,7 +116,7 @@ class Delivery:
             raise LeaderFailed(result=result)
 
     async def _relay(self, work: Work, ask: Ask) -> StreamReader | None:
-        """Pass the stream on as it comes, but for its end; return the reader that holds that, or None without a stream."""
+        """Pass the stream on as it comes; return the reader that holds its end back, or None where nothing came."""
         if work.reader is None or ask.facts.as_kept:
             return None
         request, reader = ask.request(), work.reader
@@ -217,7 +217,7 @@ def _stale_note(ask: Ask, found: Found) -> bytes | None:
     )
 
 
-def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: str) -> Sequence[Header]:
+def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> Sequence[Header]:
     """Return the headers of a hit that stay the same until a price changes; worked out once per answer and tariff."""
     if stored.memo is None or stored.memo[:2] != (tariff, outcome):
         source = (b"x-zerorate-source", str(stored.source_event).encode())

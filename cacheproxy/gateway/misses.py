@@ -29,7 +29,7 @@ from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstream import END_SECONDS, Exchange, Upstream, UpstreamAnswer
-from cacheproxy.gateway.work import Found, Led, Result, Work
+from cacheproxy.gateway.work import Led, Result, Work
 from cacheproxy.protocols.request import JSON, Answer, Header
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,7 @@ _decode = msgspec.json.Decoder().decode
 class Misses:
     """Answers questions from the upstream, once each."""
 
-    def __init__(
-        self, upstream: Upstream, tiers: Tiers, recorder: Recorder, coalescing: Coalescing
-    ) -> None:
+    def __init__(self, upstream: Upstream, tiers: Tiers, recorder: Recorder, coalescing: Coalescing) -> None:
         self._upstream = upstream
         self._tiers = tiers
         self._recorder = recorder

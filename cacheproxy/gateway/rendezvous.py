@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
@@ -118,9 +119,9 @@ _decoder = msgspec.msgpack.Decoder(Message)
 class Rendezvous:
     """One gateway's leases, and its ear and voice among the others."""
 
-    def __init__(self, link: RedisLink, client: Any) -> None:
+    def __init__(self, link: RedisLink, redis_url: str) -> None:
         self._link = link
-        self._client = client
+        self._redis_url = redis_url.replace("redis+cluster", "redis", 1)  # any node of a cluster tells all
         self._name = secrets.token_hex(8).encode()
         self._held: dict[bytes, Holder] = {}
         self._following: dict[bytes, list[asyncio.Queue[Message]]] = {}
@@ -191,7 +192,7 @@ class Rendezvous:
     async def _listen(self) -> None:
         while True:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                async with self._client.pubsub() as subscription:
+                async with Redis.from_url(self._redis_url) as client, client.pubsub() as subscription:
                     await subscription.subscribe(_CHANNEL + self._name)
                     async for message in subscription.listen():
                         if message["type"] == "message":
@@ -222,6 +223,6 @@ def _lease(key: bytes) -> bytes:
 
 
 def _ignore_absence(command: "asyncio.Future[Any]") -> None:
-    if not command.cancelled() and (problem := command.exception()) is not None:
-        if not isinstance(problem, RedisAway | RedisRefused):
-            logger.error("A message to other gateways failed.", exc_info=problem)
+    problem = None if command.cancelled() else command.exception()
+    if problem is not None and not isinstance(problem, RedisAway | RedisRefused):
+        logger.error("A message to other gateways failed.", exc_info=problem)
