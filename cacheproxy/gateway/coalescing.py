@@ -148,6 +148,8 @@ class Coalescing:
                     break
                 if isinstance(message, Done) and (stored := decode_answer(message.answer)) is not None:
                     self._tiers.memory.put(key, stored)
+                    if work.begun and not work.ended:
+                        break  # its last chunks were lost on the way
                     return Found(stored, "coalesced")
                 if not (isinstance(message, Chunk) and _take(work, message)):
                     break

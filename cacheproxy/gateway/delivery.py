@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
+from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.misses import outcome
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
@@ -105,7 +106,7 @@ class Delivery:
                 raise LeaderFailed(problem=problem) from problem
             return
         if reader is not None:
-            await self._end_stream(work, ask, reader)
+            await self._end_stream(work, ask, reader, result.stored)
         elif isinstance(result, Found):
             await self.hit(ask, result)
         elif leads or _is_final(result.status):
@@ -131,9 +132,11 @@ class Delivery:
             await ask.call.send(part)
         return reader if ask.call.started else None
 
-    async def _end_stream(self, work: Work, ask: Ask, reader: StreamReader) -> None:
+    async def _end_stream(
+        self, work: Work, ask: Ask, reader: StreamReader, stored: StoredAnswer | None
+    ) -> None:
         try:
-            await self._record_shared_stream(work, ask)
+            await self._record_shared_stream(work, ask, stored or work.partial)
         except GatewayError as problem:
             await _send_error(ask, problem)
             return
@@ -142,17 +145,16 @@ class Delivery:
     async def _break_off(self, work: Work, ask: Ask, problem: GatewayError) -> None:
         """End a stream that has begun with the error, and record what was passed of it."""
         try:
-            await self._record_shared_stream(work, ask)
+            await self._record_shared_stream(work, ask, work.partial)
         except GatewayError as failure:
             problem = failure
         await _send_error(ask, problem)
 
-    async def _record_shared_stream(self, work: Work, ask: Ask) -> None:
-        if _leads(work, ask) or work.partial is None:
-            return
-        await self._recorder.record(
-            usage_event(ask, work.partial, outcome="coalesced", status=200, source_event=work.source_event)
-        )
+    async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
+        if used is not None and not _leads(work, ask):
+            await self._recorder.record(
+                usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
+            )
 
     async def _share(self, ask: Ask, stored: StoredAnswer) -> None:
         """Give a leader's answer to one who listened; who has gone before it came gets and pays nothing."""

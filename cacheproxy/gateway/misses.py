@@ -60,7 +60,11 @@ class Misses:
         await self._coalescing.settle(work)
 
     async def _result(self, work: Work) -> Result:
-        found = await self._coalescing.meet(work)
+        try:
+            found = await self._coalescing.meet(work)
+        except UpstreamError:
+            work.partial = _partial(work)
+            raise
         return found or await self._lead(work)
 
     async def _lead(self, work: Work) -> Result:
@@ -131,11 +135,9 @@ class Misses:
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""
-        assert work.reader is not None
-        measured = _measure(work, work.reader.so_far(), complete=False)
-        if measured.quality != "estimated" or measured.pools.output:
-            work.partial = measured
-            await self._record(work.leader, measured, upstream_us, 200)
+        work.partial = _partial(work)
+        if work.partial is not None:
+            await self._record(work.leader, work.partial, upstream_us, 200)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
         event = usage_event(
@@ -180,6 +182,14 @@ async def _stream(work: Work, exchange: Exchange) -> None:
         if work.feed(chunk):
             return await exchange.finish(END_SECONDS)
     raise UpstreamBroken
+
+
+def _partial(work: Work) -> Measured | None:
+    """Return what was used of a stream that is not whole; None where nothing came of it."""
+    if work.reader is None or not work.begun:
+        return None
+    measured = _measure(work, work.reader.so_far(), complete=False)
+    return measured if measured.quality != "estimated" or measured.pools.output else None
 
 
 def _failure(ask: Ask, answer: UpstreamAnswer) -> Led:

@@ -115,6 +115,11 @@ class Work:
         """Whether a part of the answer was passed to whoever listens."""
         return any(self._passed)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the stream's closing event has come."""
+        return self.reader is not None and self.reader.finished
+
     # -- the side of the listeners ---------------------------------------------------------------------------
 
     def join(self) -> None:
