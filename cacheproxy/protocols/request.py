@@ -21,7 +21,7 @@ EVENT_STREAM: Header = (b"content-type", b"text/event-stream")
 class InvalidRequest(ValueError):
     """The client sent what no upstream could answer. `param` names the field, where there is one.
 
-    Codes: `invalid_json`, `missing_field`, `invalid_field`.
+    Codes: `invalid_json`, `invalid_form`, `missing_field`, `invalid_field`.
     """
 
     def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
