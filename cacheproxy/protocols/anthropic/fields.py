@@ -1,16 +1,15 @@
 """What the surfaces of the `anthropic` protocol share: headers that go along, fields and errors alike."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cacheproxy.protocols import document
 from cacheproxy.protocols.anthropic.errors import anthropic_error
 from cacheproxy.protocols.anthropic.events import named
 from cacheproxy.protocols.openai.fields import checked, model_of, read_object
-from cacheproxy.protocols.request import JSON, Header, Incoming, InferenceRequest, JsonDialect, UpstreamCall
+from cacheproxy.protocols.request import JSON, Incoming, InferenceRequest, JsonDialect, UpstreamCall
 
-VERSION, BETA = b"anthropic-version", b"anthropic-beta"
 _OUT_OF_KEY = frozenset({"model", "stream", "metadata"})
 """Fields that never decide an answer. `service_tier` does: the answer names the tier that computed it."""
 _STATEFUL = (
@@ -28,6 +27,7 @@ class AnthropicDialect(JsonDialect):
     """What Anthropic's surfaces share. Requests and answers pass with every field, known or not."""
 
     protocol = "anthropic"
+    read_headers = (b"anthropic-version", b"anthropic-beta")
     path = ""
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
@@ -35,7 +35,9 @@ class AnthropicDialect(JsonDialect):
         fields = read_object(incoming.body)
         model = model_of(fields)
         checked(fields, "messages", list, "a non-empty list")
-        return InferenceRequest(model=model, document=fields, headers=_headers(incoming.headers))
+        given = incoming.headers
+        headers = tuple([(name, given[name]) for name in self.read_headers if name in given])
+        return InferenceRequest(model=model, document=fields, headers=headers)
 
     def canonical(self, request: InferenceRequest, volatile_fields: Sequence[str]) -> bytes:
         """Return the sorted JSON of the headers and of all fields that decide. The betas' order means nothing."""
@@ -78,10 +80,6 @@ def models_list(names: Sequence[str]) -> dict[str, Any]:
     ]
     ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
     return {"data": models, "has_more": False, **ends}
-
-
-def _headers(given: Mapping[bytes, bytes]) -> tuple[Header, ...]:
-    return tuple((name, given[name]) for name in (VERSION, BETA) if name in given)
 
 
 def _listed(value: bytes) -> set[str]:

@@ -75,5 +75,5 @@ class MessageStreamReader:
                 self._sound, self.finished = False, True
             else:
                 self._assembly.add(said)
-        except (ValueError, AttributeError, TypeError):  # it goes to the client all the same: this reader is no judge
+        except (ValueError, AttributeError, TypeError):  # the client gets it all the same
             self._sound = False
