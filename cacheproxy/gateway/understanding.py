@@ -130,7 +130,9 @@ class Understanding:
             ModelNotFound, ModelNotInPlan: the model is not to be had.
         """
         access = caller.access
-        name = (access.api_key_id, access.cache_secret, controls.session, call.path, sha256(body).digest())
+        said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
+        digest = sha256(body).digest()
+        name = (access.api_key_id, access.cache_secret, controls.session, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or not self._door.is_current(facts.model):
             parsed = parse(call, body)
