@@ -14,8 +14,11 @@ from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
+from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
+from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.spool import Spool
@@ -38,7 +41,12 @@ class Gateway:
         self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
         self._redis = open_redis(settings.redis_url) if settings.redis_url else None
         self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
-        self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
+        self.metrics = Metrics(max_names=settings.max_metric_names)
+        self.exposition = Exposition(self.metrics, settings.metrics_dir)
+        self._spool = Spool(self._redis) if self._redis is not None else None
+        self._recorder = Recorder(settings, self._spool, self.metrics)
+        self.health = Health(self._catalog, self._recorder, self._spool)
+        self._read_gauges()
         self._upstream = Upstream(settings)
         misses = Misses(
             self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
@@ -47,6 +55,7 @@ class Gateway:
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
+        await self.exposition.start()
         await self._upstream.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
@@ -55,6 +64,7 @@ class Gateway:
 
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
+        self.health.draining = True
         try:
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
                 await self._flight.drain()
@@ -65,10 +75,7 @@ class Gateway:
         await self._upstream.stop()
         if self._redis is not None:
             await self._redis.aclose()
-
-    def ready(self) -> bool:
-        """Return whether keys can be checked: the catalog was loaded once."""
-        return self._catalog.loaded
+        await self.exposition.stop()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
@@ -91,6 +98,17 @@ class Gateway:
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await _refuse(call, InternalError())
+
+    def _read_gauges(self) -> None:
+        read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        read("memory_cache_bytes", lambda: memory.used_bytes)
+        read("memory_cache_entries", lambda: len(memory))
+        read("memory_cache_evictions", lambda: memory.evictions)
+        if redis is not None:
+            read("redis_failures", lambda: redis.failures)
+            read("redis_damaged_answers", lambda: redis.damaged)
+        if spool is not None:
+            read("spool_batches", lambda: spool.last_depth)
 
     def _shared_cache(self) -> RedisCache | None:
         if self._redis is None:

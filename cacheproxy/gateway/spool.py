@@ -41,6 +41,10 @@ class Spool:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._token = secrets.token_hex(8).encode()
+        self.last_depth = 0
+        """What `depth` last said; the recorder's watch asks it all the time."""
+        self.away = False
+        """Whether the last command failed."""
 
     async def append(self, events: Sequence[UsageEvent]) -> None:
         """Keep *events* until they are drained.
@@ -57,7 +61,8 @@ class Spool:
         Raises:
             SpoolAway: Redis does not answer.
         """
-        return int(await self._ask(self._client.xlen(STREAM)))
+        self.last_depth = int(await self._ask(self._client.xlen(STREAM)))
+        return self.last_depth
 
     async def drain(self, write: Write) -> int:
         """Write what waits, oldest first, while this process holds the lease; return the number of events.
@@ -106,6 +111,9 @@ class Spool:
     async def _ask(self, command: Awaitable[Any]) -> Any:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await command
+                reply = await command
         except (RedisError, OSError, TimeoutError) as failure:
+            self.away = True
             raise SpoolAway(describe(failure)) from failure
+        self.away = False
+        return reply
