@@ -21,13 +21,12 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstream import Upstream
-from cacheproxy.protocols.registry import DIALECTS, Route, find_route
+from cacheproxy.protocols.registry import ELSEWHERE, find_route
 from cacheproxy.redis_link import RedisLink, open_link
 
 logger = logging.getLogger(__name__)
 
 MODELS_PATH = "/v1/models"
-_ELSEWHERE = Route("openai", "")
 
 
 class Gateway:
@@ -82,7 +81,7 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or _ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -125,7 +124,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
     """Answer with *error* in the protocol's shape. Half-sent answers are cut off: there is no way to take them back."""
     if call.started:
         return
-    body = DIALECTS[call.route.dialect].error(
+    body = call.route.dialect.error(
         status=error.status, code=error.code, message=error.message, param=error.param
     )
     headers: list[Header] = [
