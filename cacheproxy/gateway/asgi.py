@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cacheproxy.cache.memory import MemoryCache
-from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
@@ -21,14 +21,15 @@ from cacheproxy.gateway.health import Health
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstream import Upstream
-from cacheproxy.protocols.registry import DIALECTS, Route, find_route
+from cacheproxy.protocols.registry import ELSEWHERE, find_route
+from cacheproxy.redis_link import RedisLink, open_link
 
 logger = logging.getLogger(__name__)
 
 MODELS_PATH = "/v1/models"
-_ELSEWHERE = Route("openai", "")
 
 
 class Gateway:
@@ -39,11 +40,13 @@ class Gateway:
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
         self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
-        self._redis = open_redis(settings.redis_url) if settings.redis_url else None
-        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
-        self._spool = Spool(self._redis) if self._redis is not None else None
+        self._redis = self._link(settings.redis_budget_seconds)
+        self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
+        shared = RedisCache(self._redis) if self._redis is not None else None
+        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._read_gauges()
@@ -59,6 +62,8 @@ class Gateway:
         await self._upstream.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
+        if self._spool is not None:
+            await self._spool.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -73,15 +78,16 @@ class Gateway:
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstream.stop()
-        if self._redis is not None:
-            await self._redis.aclose()
+        for link in (self._redis, self._spool_redis):
+            if link is not None:
+                await link.close()
         await self.exposition.stop()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or _ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -110,10 +116,9 @@ class Gateway:
         if spool is not None:
             read("spool_batches", lambda: spool.last_depth)
 
-    def _shared_cache(self) -> RedisCache | None:
-        if self._redis is None:
-            return None
-        return RedisCache(self._redis, budget_seconds=self._settings.redis_budget_seconds)
+    def _link(self, budget_seconds: float) -> RedisLink | None:
+        url = self._settings.redis_url
+        return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
         caller = await self._door.let_in(call.headers, call.now)
@@ -136,7 +141,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
     """Answer with *error* in the protocol's shape. Half-sent answers are cut off: there is no way to take them back."""
     if call.started:
         return
-    body = DIALECTS[call.route.dialect].error(
+    body = call.route.dialect.error(
         status=error.status, code=error.code, message=error.message, param=error.param
     )
     headers: list[Header] = [

@@ -19,12 +19,9 @@ from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask, Understanding
-from cacheproxy.gateway.upstream import EVENT_STREAM
+from cacheproxy.protocols.request import JSON, Answer
 
 logger = logging.getLogger(__name__)
-
-_JSON = (b"content-type", b"application/json")
-_EVENT_STREAM = (b"content-type", EVENT_STREAM.encode())
 
 
 class Flight:
@@ -82,18 +79,18 @@ class Flight:
         call = ask.call
         event = usage_event(ask, stored, outcome="exact", status=200, source_event=stored.source_event)
         await self._recorder.record(event)
-        body, content_type = stored.body, _JSON
-        if ask.facts.stream:
-            body, content_type = b"".join(ask.dialect.replay(ask.request(), body)), _EVENT_STREAM
+        answer = Answer((JSON,), stored.body)
+        if not ask.facts.as_kept:
+            answer = ask.dialect.give(ask.request(), answer)
         ttl_seconds = (stored.expires_at_ms - call.now_ms) // 1000
         headers: list[Header] = [
-            content_type,
-            (b"content-length", b"%d" % len(body)),
+            *answer.headers,
+            (b"content-length", b"%d" % len(answer.body)),
             (b"cache-status", b"zerorate; hit; ttl=%d; detail=exact" % ttl_seconds),
             (b"age", b"%d" % _age_seconds(stored, call.now_ms)),
             *_lasting_headers(stored, ask.tariff),
         ]
-        await call.answer(200, headers, body)
+        await call.answer(200, headers, answer.body)
 
     async def _ask_upstream(self, ask: Ask) -> None:
         if len(self._under_way) >= self._settings.max_upstream_calls:

@@ -23,8 +23,8 @@ from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.streaming import Relay
 from cacheproxy.gateway.understanding import Ask
-from cacheproxy.gateway.upstream import EVENT_STREAM, Exchange, Upstream, UpstreamAnswer
-from cacheproxy.protocols.request import InferenceRequest
+from cacheproxy.gateway.upstream import Exchange, Upstream, UpstreamAnswer
+from cacheproxy.protocols.request import Answer, InferenceRequest
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ class Misses:
         stored = complete and answer.status == 200 and await self._keep(ask, measured, answer.body)
         costs = ask.tariff.cost_headers(_outcome(ask), measured.pools, measured.units)
         if request.stream and complete:
-            body = b"".join(ask.dialect.replay(request, answer.body))
-            answer = UpstreamAnswer(answer.status, [(b"content-type", EVENT_STREAM.encode())], body)
+            headers, body = ask.dialect.give(request, Answer((), answer.body))
+            answer = UpstreamAnswer(answer.status, list(headers), body)
         await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=stored) + costs, answer.body)
 
     async def _end_stream(
@@ -125,10 +125,10 @@ class Misses:
         if problem is None:
             await ask.call.send(relay.reader.tail(), last=True)
         else:
-            error = ask.dialect.error(
-                status=problem.status, code=problem.code, message=problem.message, param=None
+            error = ask.dialect.stream_error(
+                status=problem.status, code=problem.code, message=problem.message
             )
-            await ask.call.send(b"data: " + error + b"\n\n", last=True)
+            await ask.call.send(error, last=True)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
         event = usage_event(

@@ -14,8 +14,7 @@ from cacheproxy.gateway.catalog import Access, Model
 from cacheproxy.gateway.controls import Controls
 from cacheproxy.gateway.errors import BadRequest
 from cacheproxy.gateway.tariff import Tariff
-from cacheproxy.protocols.registry import DIALECTS
-from cacheproxy.protocols.request import Dialect, InferenceRequest, InvalidRequest
+from cacheproxy.protocols.request import Dialect, Incoming, InferenceRequest, InvalidRequest
 
 MAX_REMEMBERED = 16_384
 
@@ -26,7 +25,8 @@ class Facts(NamedTuple):
     model: Model
     key: bytes | None
     """Where the answer is kept; None where it may not be."""
-    stream: bool
+    as_kept: bool
+    """Whether a stored answer can be given as it is."""
 
 
 class Ask(NamedTuple):
@@ -36,9 +36,13 @@ class Ask(NamedTuple):
     caller: Caller
     controls: Controls
     body: bytes
-    dialect: Dialect
     facts: Facts
     tariff: Tariff
+
+    @property
+    def dialect(self) -> Dialect:
+        """Return what the call speaks."""
+        return self.call.route.dialect
 
     @property
     def may_read(self) -> bool:
@@ -52,7 +56,7 @@ class Ask(NamedTuple):
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
-        return parse(self.call, self.dialect, self.body)
+        return parse(self.call, self.body)
 
 
 class Understanding:
@@ -69,21 +73,18 @@ class Understanding:
             BadRequest: the body is not a request of the path's protocol.
             ModelNotFound, ModelNotInPlan: the model is not to be had.
         """
-        dialect = DIALECTS[call.route.dialect]
         access = caller.access
         name = (access.api_key_id, access.cache_secret, controls.session, call.path, sha256(body).digest())
         facts = self._remembered.get(name)
         if facts is None or not self._door.is_current(facts.model):
-            facts = self._read(call, dialect, access, controls, body)
+            facts = self._read(call, access, controls, body)
             self._remember(name, facts)
-        return Ask(
-            call, caller, controls, body, dialect, facts, self._door.tariff(caller, facts.model, call.now)
-        )
+        return Ask(call, caller, controls, body, facts, self._door.tariff(caller, facts.model, call.now))
 
-    def _read(self, call: Call, dialect: Dialect, access: Access, controls: Controls, body: bytes) -> Facts:
-        request = parse(call, dialect, body)
-        model = self._door.model(request.model, call.route.dialect)
-        return Facts(model, _key(model, dialect, request, access, controls), request.stream)
+    def _read(self, call: Call, access: Access, controls: Controls, body: bytes) -> Facts:
+        request, dialect = parse(call, body), call.route.dialect
+        model = self._door.model(request.model, dialect.protocol)
+        return Facts(model, _key(model, dialect, request, access, controls), request.takes_answers_as_kept)
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
         if len(self._remembered) >= MAX_REMEMBERED:
@@ -91,14 +92,15 @@ class Understanding:
         self._remembered[name] = facts
 
 
-def parse(call: Call, dialect: Dialect, body: bytes) -> InferenceRequest:
+def parse(call: Call, body: bytes) -> InferenceRequest:
     """Return the parsed body.
 
     Raises:
         BadRequest: it is not a request of the path's protocol.
     """
     try:
-        return dialect.parse(call.route.surface, body, call.route.model)
+        dialect, model, version = call.route
+        return dialect.parse(Incoming(body, call.headers, model, version))
     except InvalidRequest as problem:
         raise BadRequest(problem.message, code=problem.code, param=problem.param) from problem
 
@@ -115,7 +117,7 @@ def _key(
         model=model.name,
         version=model.version,
         upstream_digest=model.upstream_digest,
-        surface=request.surface,
+        surface=dialect.surface,
         canonical=dialect.canonical(request, model.cache.volatile_fields),
     )
 

@@ -6,15 +6,21 @@ may be missing for none, or any shape that `metering.provider_usage.report` know
 Anthropic's. A metering rule takes its place. Errors have OpenAI's shape, for predict servers share none.
 """
 
-# ruff: noqa: ARG002 (an interface has parameters that not every dialect needs)
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cacheproxy.protocols import document, estimate
-from cacheproxy.protocols.errors import openai_error
 from cacheproxy.protocols.metering_rule import apply_rules
-from cacheproxy.protocols.request import Dialect, InferenceRequest, InvalidRequest, StreamReader, UpstreamCall
+from cacheproxy.protocols.openai.errors import openai_error
+from cacheproxy.protocols.request import (
+    Dialect,
+    Incoming,
+    InferenceRequest,
+    InvalidRequest,
+    JsonDialect,
+    UpstreamCall,
+)
+from cacheproxy.protocols.sse import frame
 from metering import provider_usage
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
@@ -27,16 +33,17 @@ _FAILURES = (
 )  # the last two are Paddle's, which answers failures with 200 and a number
 
 
-class PredictDialect:
+class PredictDialect(JsonDialect):
     """Any JSON document, unstreamed."""
 
-    name = "predict"
+    protocol = "predict"
+    surface = "predict"
 
-    def parse(self, surface: str, body: bytes, model: str | None) -> InferenceRequest:
+    def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return the document, whatever it is. The model is in the path."""
-        if not model:
+        if not incoming.model:
             raise InvalidRequest("The path names no model.", code="missing_field", param="model")
-        return InferenceRequest(surface, model, stream=False, wants_usage=False, document=document.read(body))
+        return InferenceRequest(model=incoming.model, document=document.read(incoming.body))
 
     def canonical(self, request: InferenceRequest, volatile_fields: Sequence[str]) -> bytes:
         """Return the sorted JSON of the document without its volatile fields."""
@@ -45,10 +52,6 @@ class PredictDialect:
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the document for the upstream's own url."""
         return UpstreamCall("", document.write(request.document))
-
-    def cacheable(self, request: InferenceRequest) -> bool:
-        """Return True: a predict server's answer depends on its request, or its model's cache is off."""
-        return True
 
     def is_answer(self, request: InferenceRequest, answer: Any) -> bool:
         """Return whether the answer names no failure."""
@@ -78,13 +81,9 @@ class PredictDialect:
         """Return an error body in OpenAI's shape."""
         return openai_error(status=status, code=code, message=message, param=param)
 
-    def stream_reader(self, request: InferenceRequest) -> StreamReader:
-        """Raise TypeError: no request of this dialect asks for a stream."""
-        raise TypeError("predict answers are not streamed")
-
-    def replay(self, request: InferenceRequest, answer: bytes) -> Iterable[bytes]:
-        """Raise TypeError: no request of this dialect asks for a stream."""
-        raise TypeError("predict answers are not streamed")
+    def stream_error(self, *, status: int, code: str, message: str) -> bytes:
+        """Return the error as an event."""
+        return frame(self.error(status=status, code=code, message=message, param=None))
 
 
 DIALECT: Dialect = PredictDialect()

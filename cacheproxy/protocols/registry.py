@@ -2,30 +2,31 @@
 
 from typing import NamedTuple
 
-from cacheproxy.protocols import openai, predict
+from cacheproxy.protocols import predict
+from cacheproxy.protocols.openai import chat, embeddings
 from cacheproxy.protocols.request import Dialect
-
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (openai.DIALECT, predict.DIALECT)}
 
 
 class Route(NamedTuple):
-    """Where a path leads. `model` is set where the path names it."""
+    """Where a path leads. `model` and `version` are set where the path names them."""
 
-    dialect: str
-    surface: str
-    model: str | None = None
+    dialect: Dialect
+    model: str = ""
+    version: str = ""
 
 
 ROUTES: dict[str, Route] = {
-    "/v1/chat/completions": Route("openai", "chat.completions"),
-    "/v1/embeddings": Route("openai", "embeddings"),
+    "/v1/chat/completions": Route(chat.DIALECT),
+    "/v1/embeddings": Route(embeddings.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
+ELSEWHERE = Route(chat.DIALECT)
+"""Whose shape errors have at paths that lead nowhere."""
 
 
 def find_route(path: str) -> Route | None:
     """Return where a decoded path leads, or None. A model's name may hold slashes."""
+    if route := ROUTES.get(path):
+        return route
     model = path.removeprefix(PREDICT_PREFIX)
-    if model and model != path:
-        return Route("predict", "predict", model)
-    return ROUTES.get(path)
+    return Route(predict.DIALECT, model) if model and model != path else None

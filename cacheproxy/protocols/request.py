@@ -1,8 +1,9 @@
-"""What every dialect understands: a request, an upstream call, a dialect, a stream being read.
+"""What every dialect understands: a request, an upstream call, an answer, a dialect, a stream being read.
 
-A dialect is the whole knowledge of one wire format: which bytes mean the same request, what goes upstream,
-what a complete answer is, what it used, and how errors and streams look. It does no input or output and holds
-no state, so one object serves all calls; a `StreamReader` is the state of one stream.
+A dialect is the whole knowledge of one surface of one wire format: which bytes mean the same request, what goes
+upstream, what a complete answer is, what it used, and how errors and streams look. It does no input or output
+and holds no state, so one object serves all calls; a `StreamReader` is the state of one stream, a `Batch` one
+request taken apart into the items that it asks for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,10 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from metering.provider_usage import UsageReport
+
+Header = tuple[bytes, bytes]
+JSON: Header = (b"content-type", b"application/json")
+EVENT_STREAM: Header = (b"content-type", b"text/event-stream")
 
 
 class InvalidRequest(ValueError):
@@ -26,23 +31,50 @@ class InvalidRequest(ValueError):
         self.param = param
 
 
-class InferenceRequest(msgspec.Struct, frozen=True):
-    """A request as understood. `document` is the parsed body, shared and never changed."""
+class Incoming(NamedTuple):
+    """A request as it came in. `model` and `version` are what the path names, where it names them."""
 
-    surface: str
-    """`chat.completions`, `embeddings` or `predict`."""
+    body: bytes
+    headers: Mapping[bytes, bytes] = {}
+    model: str = ""
+    version: str = ""
+
+
+class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as understood."""
+
     model: str
     """The name that customers use."""
-    stream: bool
-    wants_usage: bool
-    """Whether the client asked for a usage chunk at the end of its stream."""
     document: Any
+    """What the body says, parsed; shared and never changed."""
+    stream: bool = False
+    wants_usage: bool = False
+    """Whether the client asked for a usage chunk at the end of its stream."""
+    version: str = ""
+    """Of the model, where the path names one."""
+    headers: tuple[Header, ...] = ()
+    """The client's headers that go upstream; those that decide the answer are in the key."""
+    stamp: Any = None
+    """The client's own id for this request, to stand on its answer whoever it was computed for."""
+
+    @property
+    def takes_answers_as_kept(self) -> bool:
+        """Whether a stored answer can be given as it is, unstreamed and unstamped."""
+        return not self.stream and self.stamp is None
 
 
 class UpstreamCall(NamedTuple):
     """What to post: `path` is appended to the upstream's url."""
 
     path: str
+    body: bytes
+    headers: tuple[Header, ...] = (JSON,)
+
+
+class Answer(NamedTuple):
+    """A whole answer: the headers that belong to it (its content type, what the dialect keeps), and its body."""
+
+    headers: tuple[Header, ...]
     body: bytes
 
 
@@ -70,18 +102,50 @@ class StreamReader(Protocol):
         """Return the plain answer as far as it came, to be metered when it stays incomplete."""
 
 
-class Dialect(Protocol):
-    """One wire format."""
+class Batch(Protocol):
+    """A request for several items, each of which could have been asked for alone."""
 
     @property
-    def name(self) -> str:
-        """The protocol's name in the catalog."""
+    def items(self) -> Sequence[InferenceRequest]:
+        """The request for each item alone, in order; its canonical form is the item's key."""
 
-    def parse(self, surface: str, body: bytes, model: str | None) -> InferenceRequest:
-        """Return the request that the body says; `model` comes from the path, where the dialect has it.
+    def asking(self, places: Sequence[int]) -> InferenceRequest:
+        """Return the request for the items at these places alone, in this order."""
+
+    def split(self, places: Sequence[int], answer: Any) -> list[bytes]:
+        """Return the plain answer of each item from the parsed answer to `asking(places)`, in that order.
 
         Raises:
-            InvalidRequest: not JSON, or a field that this dialect must understand is missing or malformed.
+            ValueError: the answer does not have one part for each item.
+        """
+
+    def weights(self, places: Sequence[int]) -> list[int]:
+        """Return by what share each item takes part in the usage of them all; each is at least 1."""
+
+    def join(self, answers: Sequence[bytes], usage: UsageReport) -> bytes:
+        """Return one answer from every item's, in the request's order, that reports `usage` in all."""
+
+
+class Dialect(Protocol):
+    """One surface of one wire format."""
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name in the catalog: a model whose upstreams speak it can be called here."""
+
+    @property
+    def surface(self) -> str:
+        """The surface's name, as `chat.completions`: in the key, in metrics and in logs."""
+
+    @property
+    def kept_headers(self) -> tuple[bytes, ...]:
+        """Headers of an answer, beside its content type, without which it could not be read."""
+
+    def parse(self, incoming: Incoming) -> InferenceRequest:
+        """Return what is asked.
+
+        Raises:
+            InvalidRequest: a field that this dialect must understand is missing or malformed.
         """
 
     def canonical(self, request: InferenceRequest, volatile_fields: Sequence[str]) -> bytes:
@@ -101,8 +165,25 @@ class Dialect(Protocol):
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether the answer depends on the request alone: no stored state, no search."""
 
+    def output_limit(self, request: InferenceRequest) -> int | None:
+        """Return the tokens that the answer may have at most in all, where the request says so."""
+
+    def batch(self, request: InferenceRequest, pointer: str | None) -> Batch | None:
+        """Return the request as a batch, or None where it asks for one thing.
+
+        `pointer` (JSON Pointer) names the list of items where the dialect cannot know it; None for no list.
+        """
+
+    def read(self, request: InferenceRequest, answer: Answer) -> Any:
+        """Return an upstream's answer, parsed, for the methods below.
+
+        Raises:
+            ValueError: this is no answer of this surface, whatever its status says.
+            RecursionError: it is nested too deeply.
+        """
+
     def is_answer(self, request: InferenceRequest, answer: Any) -> bool:
-        """Return whether this (a parsed JSON body) is a complete and successful answer, fit to be kept."""
+        """Return whether this (a parsed answer) is complete and successful, fit to be kept."""
 
     def usage(
         self,
@@ -120,13 +201,60 @@ class Dialect(Protocol):
         """
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
-        """Return a reckoned usage for an answer without a report: bytes of UTF-8 text / 4, rounded up."""
+        """Return a reckoned usage for an answer without a report: bytes of UTF-8 text / 4, rounded up.
+
+        Without an answer (None) it is the request's own part.
+        """
 
     def error(self, *, status: int, code: str, message: str, param: str | None) -> bytes:
-        """Return an error body in the protocol's own shape."""
+        """Return an error body in the protocol's own shape, as JSON."""
+
+    def stream_error(self, *, status: int, code: str, message: str) -> bytes:
+        """Return the event that ends a stream which has begun and cannot go on."""
 
     def stream_reader(self, request: InferenceRequest) -> StreamReader:
         """Return the reader for this request's stream."""
 
+    def give(self, request: InferenceRequest, answer: Answer) -> Answer:
+        """Return a plain answer, kept or fresh, as this request wants it: as a whole stream, or stamped.
+
+        What `takes_answers_as_kept` need not come here.
+        """
+
+
+class JsonDialect:
+    """What dialects share whose answers are JSON and never streamed. Others override what is not so."""
+
+    protocol = "openai"
+    surface = ""
+    kept_headers: tuple[bytes, ...] = ()
+
+    def cacheable(self, request: InferenceRequest) -> bool:
+        """Return True: the answer depends on the request, or its model's cache is off."""
+        return True
+
+    def output_limit(self, request: InferenceRequest) -> int | None:
+        """Return None: the surface has no such field."""
+        return None
+
+    def batch(self, request: InferenceRequest, pointer: str | None) -> Batch | None:
+        """Return None: the surface has no items."""
+        return None
+
+    def read(self, request: InferenceRequest, answer: Answer) -> Any:
+        """Return what the JSON says."""
+        return msgspec.json.decode(answer.body)
+
+    def stream_reader(self, request: InferenceRequest) -> StreamReader:
+        """Raise TypeError: no request of this dialect asks for a stream."""
+        raise TypeError(f"answers of {self.surface} are not streamed")
+
     def replay(self, request: InferenceRequest, answer: bytes) -> Iterable[bytes]:
-        """Return a stored plain answer as a stream's chunks; the last is the closing event alone."""
+        """Return a plain answer as a stream's events, the closing one alone at the end."""
+        raise TypeError(f"answers of {self.surface} are not streamed")
+
+    def give(self, request: InferenceRequest, answer: Answer) -> Answer:
+        """Return the answer as it is, or as a stream where the request asks for one."""
+        if not request.stream:
+            return answer
+        return Answer((EVENT_STREAM,), b"".join(self.replay(request, answer.body)))

@@ -176,7 +176,7 @@ async def test_readiness_says_what_is_amiss(wires: Wires, cast: Any) -> None:
         async with asyncio.timeout(5):
             while True:
                 found, text = await lines(server)
-                if found == status and all(word in text for word in words):
+                if found == status and (all(word in text for word in words) if words else text == "ready\n"):
                     return
                 await asyncio.sleep(0.02)
 
@@ -186,7 +186,7 @@ async def test_readiness_says_what_is_amiss(wires: Wires, cast: Any) -> None:
         wires.redis.cut()
         await until(server, 200, "ready\n", "Redis is away")
         wires.redis.mend()
-        await until(server, 200, "ready\n")
+        await until(server, 200)
         wires.postgres.cut()
         assert (await client.chat()).status == 200
         await until(server, 200, "PostgreSQL is away", "1 batches")
@@ -194,5 +194,5 @@ async def test_readiness_says_what_is_amiss(wires: Wires, cast: Any) -> None:
         await until(server, 503, "no call can be recorded")
         wires.redis.mend()
         wires.postgres.mend()
-        await until(server, 200, "ready\n")
+        await until(server, 200)
     assert await lines(server) == (503, "draining: this process is about to end\n")

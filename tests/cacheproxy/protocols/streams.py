@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from cacheproxy.protocols.openai_stream import ChatStreamReader
+from cacheproxy.protocols.openai.stream import ChatStreamReader
 from cacheproxy.protocols.request import InferenceRequest
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "openai"
@@ -17,9 +17,7 @@ CLOSING = b"data: [DONE]\n\n"
 
 def chat(*, stream: bool = True, wants_usage: bool = False, **fields: Any) -> InferenceRequest:
     document = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **fields}
-    return InferenceRequest(
-        "chat.completions", "m", stream=stream, wants_usage=wants_usage, document=document
-    )
+    return InferenceRequest(model="m", stream=stream, wants_usage=wants_usage, document=document)
 
 
 def read(*chunks: bytes, wants_usage: bool = False) -> ChatStreamReader:

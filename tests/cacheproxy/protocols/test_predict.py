@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheproxy.protocols.predict import DIALECT
-from cacheproxy.protocols.request import InferenceRequest, InvalidRequest
+from cacheproxy.protocols.predict import DIALECT, PredictDialect
+from cacheproxy.protocols.request import JSON, Incoming, InferenceRequest, InvalidRequest
 from metering.provider_usage import UsageMismatch, UsageReport
 from metering.tokens import TokenPools
 
@@ -18,7 +18,7 @@ VOLATILE = ("/timestamp", "/meta/request_id")
 
 
 def parse(document: Any) -> InferenceRequest:
-    return DIALECT.parse("predict", json.dumps(document).encode(), "ocr")
+    return DIALECT.parse(Incoming(json.dumps(document).encode(), model="ocr"))
 
 
 def usage(
@@ -31,22 +31,23 @@ class TestRequest:
     @pytest.mark.parametrize("document", [DOCUMENT, [1, {"a": None}], "text", 5, None, True, {}])
     def test_any_json_is_a_request(self, document: Any) -> None:
         request = parse(document)
-        assert (request.surface, request.model, request.stream) == ("predict", "ocr", False)
+        assert (request.model, request.stream) == ("ocr", False)
         assert DIALECT.upstream_call(request, "ocr-v4") == (
             "",
             json.dumps(document, separators=(",", ":")).encode(),
+            (JSON,),
         )
 
     @pytest.mark.parametrize("body", [b"", b"{", b"image=1", b"\xff", b"[" * 100_000])
     def test_all_else_is_not(self, body: bytes) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            DIALECT.parse("predict", body, "ocr")
+            DIALECT.parse(Incoming(body, model="ocr"))
         assert refused.value.code == "invalid_json"
 
-    @pytest.mark.parametrize("model", [None, ""])
-    def test_the_path_names_the_model(self, model: str | None) -> None:
+    @pytest.mark.parametrize("model", [""])
+    def test_the_path_names_the_model(self, model: str) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            DIALECT.parse("predict", b"{}", model)
+            DIALECT.parse(Incoming(b"{}", model=model))
         assert (refused.value.code, refused.value.param) == ("missing_field", "model")
 
     def test_every_field_is_in_the_key_but_the_volatile_ones(self) -> None:
@@ -69,7 +70,7 @@ class TestRequest:
         with pytest.raises(TypeError):
             DIALECT.stream_reader(parse({}))
         with pytest.raises(TypeError):
-            DIALECT.replay(parse({}), b"{}")
+            list(PredictDialect().replay(parse({}), b"{}"))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ class TestEstimate:
         assert DIALECT.estimate(parse({"a": "é"}), {"text": "xy"}).pools == TokenPools(input=3, output=4)
 
     def test_space_in_the_body_does_not_count(self) -> None:
-        spaced = DIALECT.parse("predict", json.dumps(DOCUMENT, indent=8).encode(), "ocr")
+        spaced = DIALECT.parse(Incoming(json.dumps(DOCUMENT, indent=8).encode(), model="ocr"))
         assert DIALECT.estimate(spaced, None) == DIALECT.estimate(parse(DOCUMENT), None)
 
 

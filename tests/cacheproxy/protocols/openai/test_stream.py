@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cacheproxy.protocols import openai_stream, sse
-from cacheproxy.protocols.openai import DIALECT
+from cacheproxy.protocols import sse
+from cacheproxy.protocols.openai import stream as openai_stream
+from cacheproxy.protocols.openai.chat import DIALECT, ChatDialect
 from tests.cacheproxy.protocols.streams import ANSWERS, CLOSING, STREAMS, answer_of, answers, chat, read
 
 HELLO = STREAMS["hello"]
@@ -205,14 +206,14 @@ class TestReplay:
     @settings(deadline=None)
     @given(answers())
     def test_a_replayed_answer_assembles_to_itself(self, answer: dict[str, Any]) -> None:
-        chunks = list(DIALECT.replay(chat(wants_usage=True), msgspec.json.encode(answer)))
+        chunks = list(ChatDialect().replay(chat(wants_usage=True), msgspec.json.encode(answer)))
         assert answer_of(read(*chunks, wants_usage=True)) == answer
         assert answer_of(read(b"".join(chunks))) == answer
 
     @settings(deadline=None)
     @given(answers())
     def test_a_usage_is_told_only_if_asked_for(self, answer: dict[str, Any]) -> None:
-        chunks = list(DIALECT.replay(chat(wants_usage=False), msgspec.json.encode(answer)))
+        chunks = list(ChatDialect().replay(chat(wants_usage=False), msgspec.json.encode(answer)))
         without = {field: value for field, value in answer.items() if field != "usage"}
         assert answer_of(read(*chunks)) == without
         assert not any(b'"usage"' in chunk for chunk in chunks)
@@ -235,7 +236,7 @@ class TestReplay:
             "finish_reason": "stop",
         }
         answer = {"id": "1", "object": "chat.completion", "choices": [choice], "usage": {"total_tokens": 3}}
-        chunks = list(DIALECT.replay(chat(wants_usage=True), msgspec.json.encode(answer)))
+        chunks = list(ChatDialect().replay(chat(wants_usage=True), msgspec.json.encode(answer)))
         told = [msgspec.json.decode(chunk.removeprefix(b"data: ")) for chunk in chunks[:-1]]
         assert [chunk["choices"][0]["delta"] for chunk in told[:-1]] == [
             {"role": "assistant", "refusal": None},

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cacheproxy.protocols import document, sse
-from cacheproxy.protocols.openai_assembly import ChatAssembly
+from cacheproxy.protocols.openai.assembly import ChatAssembly
 
 CLOSING = b"[DONE]"
 MAX_EVENT_BYTES = 16 * 1024 * 1024  # images come inside deltas; beyond this, what comes is no event

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cacheproxy.protocols import document, sse
-from cacheproxy.protocols.openai_stream import CLOSING
+from cacheproxy.protocols.openai.stream import CLOSING
 
 _BEFORE_CONTENT = ("reasoning_details", "reasoning", "reasoning_content")
 _AFTER_CONTENT = ("function_call", "tool_calls")

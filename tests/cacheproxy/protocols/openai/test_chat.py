@@ -7,33 +7,29 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cacheproxy.protocols.openai import DIALECT, OUT_OF_KEY
-from cacheproxy.protocols.request import InferenceRequest, InvalidRequest
+from cacheproxy.protocols.openai.chat import DIALECT, ChatDialect
+from cacheproxy.protocols.openai.fields import OUT_OF_KEY
+from cacheproxy.protocols.request import Incoming, InferenceRequest, InvalidRequest
 from metering.provider_usage import UsageMismatch, UsageReport
 from metering.tokens import TokenPools
 from tests.cacheproxy.protocols.streams import ANSWERS, chat
 
-CHAT, EMBEDDINGS = "chat.completions", "embeddings"
 QUICK = settings(deadline=None, max_examples=50)
 BODY: dict[str, Any] = {"model": "qwen-small", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def parse(fields: Any, surface: str = CHAT) -> InferenceRequest:
-    return DIALECT.parse(surface, json.dumps(fields).encode(), None)
+def parse(fields: Any) -> InferenceRequest:
+    return DIALECT.parse(Incoming(json.dumps(fields).encode()))
 
 
 def canonical(fields: Any, *volatile: str) -> bytes:
     return DIALECT.canonical(parse(fields), volatile)
 
 
-def embeddings(given: Any) -> InferenceRequest:
-    return parse({"model": "m", "input": given}, EMBEDDINGS)
-
-
 class TestParse:
     def test_a_chat(self) -> None:
         request = parse({**BODY, "stream": True, "stream_options": {"include_usage": True}, "top_k": 5})
-        assert (request.surface, request.model) == (CHAT, "qwen-small")
+        assert request.model == "qwen-small"
         assert (request.stream, request.wants_usage) == (True, True)
         assert request.document["top_k"] == 5
 
@@ -41,10 +37,6 @@ class TestParse:
     def test_a_chat_is_plain_unless_it_says_otherwise(self, fields: dict[str, Any]) -> None:
         request = parse({**BODY, **fields})
         assert (request.stream, request.wants_usage) == (False, False)
-
-    @pytest.mark.parametrize("given", ["text", ["a", "b"], [1, 2], [[1], [2]]])
-    def test_embeddings(self, given: Any) -> None:
-        assert embeddings(given).document["input"] == given
 
     @pytest.mark.parametrize(
         ("body", "code", "param", "message"),
@@ -96,14 +88,9 @@ class TestParse:
     )
     def test_what_cannot_be_understood(self, body: bytes, code: str, param: str | None, message: str) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            DIALECT.parse(CHAT, body, None)
+            DIALECT.parse(Incoming(body))
         assert (refused.value.code, refused.value.param) == (code, param)
         assert refused.value.message.startswith(message)
-
-    @pytest.mark.parametrize("given", ["", [], 5, {}])
-    def test_an_embedding_of_nothing(self, given: Any) -> None:
-        with pytest.raises(InvalidRequest, match="input must be a non-empty string or list"):
-            embeddings(given)
 
     @QUICK
     @given(
@@ -112,7 +99,7 @@ class TestParse:
     )
     def test_whatever_comes_is_a_request_or_refused(self, body: bytes) -> None:
         with pytest.raises(InvalidRequest):
-            DIALECT.parse(CHAT, body, None)
+            DIALECT.parse(Incoming(body))
 
 
 scalars = (
@@ -144,7 +131,7 @@ class TestCanonical:
     ) -> None:
         fields = {**BODY, **fields}
         other = json.dumps(shuffled(fields), indent=indent, ensure_ascii=ensure_ascii).encode()
-        assert DIALECT.canonical(DIALECT.parse(CHAT, other, None), ()) == canonical(fields)
+        assert DIALECT.canonical(DIALECT.parse(Incoming(other)), ()) == canonical(fields)
 
     @QUICK
     @given(parameters, parameters)
@@ -213,12 +200,12 @@ class TestCanonical:
     )
     def test_what_looks_alike_stays_apart(self, one: str, other: str) -> None:
         bodies = [f'{{"model":"m","messages":[1],"x":{value}}}' for value in (one, other)]
-        first, second = (DIALECT.canonical(DIALECT.parse(CHAT, body.encode(), None), ()) for body in bodies)
+        first, second = (DIALECT.canonical(DIALECT.parse(Incoming(body.encode())), ()) for body in bodies)
         assert first != second
 
     def test_one_text_in_two_spellings_is_one(self) -> None:
         bodies = ['{"model":"m","messages":["é\\/"]}', '{"messages":["\\u00e9/"],"model":"other"}']
-        first, second = (DIALECT.canonical(DIALECT.parse(CHAT, body.encode(), None), ()) for body in bodies)
+        first, second = (DIALECT.canonical(DIALECT.parse(Incoming(body.encode())), ()) for body in bodies)
         assert first == second == '{"messages":["é/"]}'.encode()
 
 
@@ -227,7 +214,6 @@ class TestUpstreamCall:
         call = DIALECT.upstream_call(parse({**BODY, "top_k": 5}), "Qwen1.5-0.5B")
         assert call.path == "/chat/completions"
         assert msgspec.json.decode(call.body) == {**BODY, "model": "Qwen1.5-0.5B", "top_k": 5}
-        assert DIALECT.upstream_call(embeddings("x"), "m").path == "/embeddings"
 
     def test_a_stream_is_asked_for_its_usage(self) -> None:
         request = parse({**BODY, "stream": True, "stream_options": {"include_obfuscation": False}})
@@ -239,12 +225,12 @@ class TestUpstreamCall:
     @pytest.mark.parametrize("fields", [{}, {"stream": True, "stream_options": {"include_usage": True}}])
     def test_otherwise_nothing_changes(self, fields: dict[str, Any]) -> None:
         body = json.dumps({**BODY, **fields}, separators=(",", ":")).encode()
-        assert DIALECT.upstream_call(DIALECT.parse(CHAT, body, None), "qwen-small").body == body
+        assert DIALECT.upstream_call(DIALECT.parse(Incoming(body)), "qwen-small").body == body
 
     def test_of_a_repeated_field_only_the_understood_one_is_asked(self) -> None:
         """Parsers that keep the first would answer another question than the one keyed and metered."""
         body = b'{"model":"cheap","messages":["evil"],"messages":["good"],"model":"dear"}'
-        request = DIALECT.parse(CHAT, body, None)
+        request = DIALECT.parse(Incoming(body))
         assert DIALECT.upstream_call(request, request.model).body == b'{"model":"dear","messages":["good"]}'
 
     def test_numbers_beyond_64_bits_stay_exact(self) -> None:
@@ -306,22 +292,6 @@ class TestIsAnswer:
     def test_what_is_none(self, answer: Any) -> None:
         assert not DIALECT.is_answer(chat(), answer)
 
-    @pytest.mark.parametrize(
-        ("given", "vectors", "expected"),
-        [
-            ("a", [[0.1]], True),
-            ("a", ["base64=="], True),
-            (["a", "b"], [[0.1], [0.2]], True),
-            ([1, 2, 3], [[0.1]], True),
-            (["a", "b"], [[0.1]], False),
-            ("a", [[]], False),
-            ("a", [], False),
-        ],
-    )
-    def test_embeddings_need_one_for_each_input(self, given: Any, vectors: list[Any], expected: bool) -> None:
-        answer = {"object": "list", "data": [{"index": i, "embedding": v} for i, v in enumerate(vectors)]}
-        assert DIALECT.is_answer(embeddings(given), answer) is expected
-
 
 class TestUsage:
     @pytest.mark.parametrize(
@@ -343,16 +313,6 @@ class TestUsage:
     def test_a_report_that_makes_no_sense(self, usage: Any) -> None:
         with pytest.raises(UsageMismatch):
             DIALECT.usage(chat(), {"usage": usage}, {}, 0)
-
-    def test_embeddings(self) -> None:
-        report = DIALECT.usage(embeddings("x"), {"usage": {"prompt_tokens": 3, "total_tokens": 3}}, {}, 0)
-        assert report == UsageReport(TokenPools(input=3))
-
-    def test_a_metering_rule_takes_the_place_of_the_report(self) -> None:
-        answer = {"usage": {"prompt_tokens": 3, "total_tokens": 3}}
-        assert DIALECT.usage(
-            embeddings(["a", "b"]), answer, {"units": {"per_item": "/input"}}, 0
-        ) == UsageReport(units=2)
 
 
 class TestEstimate:
@@ -384,12 +344,6 @@ class TestEstimate:
         )
         assert report.pools == TokenPools(input=3, output=2)
 
-    @pytest.mark.parametrize(
-        ("given", "tokens"), [("12345", 2), (["1234", "12345"], 3), ([5, 6, 7], 3), ([[5], [6, 7]], 3)]
-    )
-    def test_embeddings_count_each_input(self, given: Any, tokens: int) -> None:
-        assert DIALECT.estimate(embeddings(given), {}) == UsageReport(TokenPools(input=tokens))
-
     @QUICK
     @given(values, values)
     def test_whatever_was_said_can_be_estimated(self, given: Any, answered: Any) -> None:
@@ -406,7 +360,7 @@ class TestEstimate:
 
 def test_deep_nesting_never_breaks_more_than_the_request() -> None:
     body = b'{"model":"m","messages":[' + b"[" * 900 + b"]" * 900 + b"]}"
-    request = DIALECT.parse(CHAT, body, None)
+    request = DIALECT.parse(Incoming(body))
     assert DIALECT.canonical(request, ()).count(b"[") == 901
     assert DIALECT.estimate(request, {}).pools.input == 0
 
@@ -438,7 +392,7 @@ def test_errors_have_openais_shape(status: int, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_openais_own_client_reads_what_is_replayed(name: str) -> None:
-    *chunks, _ = DIALECT.replay(chat(wants_usage=True), msgspec.json.encode(ANSWERS[name]))
+    *chunks, _ = ChatDialect().replay(chat(wants_usage=True), msgspec.json.encode(ANSWERS[name]))
     for chunk in chunks:
         openai.types.chat.ChatCompletionChunk.model_validate_json(chunk.removeprefix(b"data: "))
     openai.types.chat.ChatCompletion.model_validate(ANSWERS[name])

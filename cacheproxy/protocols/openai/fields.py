@@ -1,0 +1,133 @@
+"""What the surfaces of the `openai` protocol share: fields that are read alike, and what a usage looks like."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cacheproxy.protocols import document
+from cacheproxy.protocols.metering_rule import apply_rules
+from cacheproxy.protocols.openai.errors import openai_error
+from cacheproxy.protocols.request import InferenceRequest, InvalidRequest, JsonDialect
+from cacheproxy.protocols.sse import frame
+from metering import provider_usage
+from metering.provider_usage import UsageMismatch, UsageReport
+
+OUT_OF_KEY = frozenset(
+    {
+        "model",
+        "stream",
+        "stream_options",
+        "user",
+        "safety_identifier",
+        "metadata",
+        "store",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+    }
+)
+"""Fields that never decide an answer; the model does, but the key has it under the customers' name."""
+
+_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
+
+
+class OpenAIDialect(JsonDialect):
+    """What OpenAI's JSON surfaces share. Requests and answers pass with every field, known or not.
+
+    Usage comes in the shape of whichever provider answers (see `metering.provider_usage.report`). Servers that
+    report 0 tokens for everything, as LitServe does by default, have reported nothing: a call without tokens
+    does not exist.
+    """
+
+    protocol = "openai"
+
+    def canonical(self, request: InferenceRequest, volatile_fields: Any) -> bytes:
+        """Return the sorted JSON of all fields but `OUT_OF_KEY` and the volatile ones."""
+        deciding = {field: value for field, value in request.document.items() if field not in OUT_OF_KEY}
+        return document.canonical(document.without(deciding, volatile_fields))
+
+    def usage(
+        self, request: InferenceRequest, answer: Any, metering: Mapping[str, Any], body_size: int
+    ) -> UsageReport | None:
+        """Return what the metering rule says, else what the provider reports in whatever shape is its own."""
+        if metering:
+            return apply_rules(metering, request=request.document, answer=answer, body_size=body_size)
+        usage = reported(answer)
+        return None if usage is None else self.read_usage(usage)
+
+    def read_usage(self, usage: Mapping[str, Any]) -> UsageReport:
+        """Return the usage that the object of this name states."""
+        return provider_usage.report(usage)
+
+    def error(self, *, status: int, code: str, message: str, param: str | None) -> bytes:
+        """Return OpenAI's error body."""
+        return openai_error(status=status, code=code, message=message, param=param)
+
+    def stream_error(self, *, status: int, code: str, message: str) -> bytes:
+        """Return the error as an event, which OpenAI's clients raise."""
+        return frame(self.error(status=status, code=code, message=message, param=None))
+
+
+def reported(answer: Any) -> Mapping[str, Any] | None:
+    """Return the answer's `usage`, or None where it has none, or one without a figure.
+
+    Raises:
+        UsageMismatch: it is no object.
+    """
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    if usage is None:
+        return None
+    if not isinstance(usage, dict):
+        raise UsageMismatch(f"usage is {usage!r:.40}, not an object")
+    return usage if any(usage.get(figure) for figure in _FIGURES) else None
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the body's JSON object.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    fields = document.read(body)
+    if not isinstance(fields, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return fields
+
+
+def checked(fields: Mapping[str, Any], name: str, kind: type | tuple[type, ...], wanted: str) -> Any:
+    """Return a field that must be there, of its kind and not empty.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    value = fields.get(name)
+    if value is None:
+        raise InvalidRequest(f"{name} is required.", code="missing_field", param=name)
+    if not isinstance(value, kind) or not value:
+        raise InvalidRequest(f"{name} must be {wanted}.", code="invalid_field", param=name)
+    return value
+
+
+def model_of(fields: Mapping[str, Any]) -> str:
+    """Return the model that the body names.
+
+    Raises:
+        InvalidRequest: it names none.
+    """
+    name: str = checked(fields, "model", str, "a non-empty string")
+    return name
+
+
+def flag(fields: Mapping[str, Any], name: str, param: str) -> bool:
+    """Return a field that is true, false or absent; errors call it `param`.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    value = fields.get(name)
+    if not isinstance(value, bool | None):
+        raise InvalidRequest(f"{param} must be true or false.", code="invalid_field", param=param)
+    return bool(value)
+
+
+def objects(items: Any) -> list[dict[str, Any]]:
+    """Return the objects of what should be a list of them; whatever else stands there counts as empty."""
+    return [item if isinstance(item, dict) else {} for item in items] if isinstance(items, list) else []
