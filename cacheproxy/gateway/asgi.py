@@ -12,7 +12,9 @@ from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
@@ -21,6 +23,7 @@ from cacheproxy.gateway.health import Health
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstream import Upstream
@@ -51,10 +54,15 @@ class Gateway:
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._read_gauges()
         self._upstream = Upstream(settings)
-        misses = Misses(
-            self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
+        self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._flight = Flight(
+            settings,
+            self._door,
+            self._tiers,
+            self._coalescing,
+            Misses(self._upstream, self._tiers, self._recorder, self._coalescing),
+            Delivery(self._recorder),
         )
-        self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
@@ -62,6 +70,7 @@ class Gateway:
         await self._upstream.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
+        await self._coalescing.start()
         if self._spool is not None:
             await self._spool.connect()
         await self._recorder.start()
@@ -75,6 +84,7 @@ class Gateway:
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstream.stop()
@@ -115,6 +125,11 @@ class Gateway:
             read("redis_damaged_answers", lambda: redis.damaged)
         if spool is not None:
             read("spool_batches", lambda: spool.last_depth)
+
+    def _rendezvous(self) -> Rendezvous | None:
+        if self._redis is None or self._settings.redis_url is None:
+            return None
+        return Rendezvous(self._redis, self._settings.redis_url)
 
     def _link(self, budget_seconds: float) -> RedisLink | None:
         url = self._settings.redis_url
