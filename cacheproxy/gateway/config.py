@@ -27,6 +27,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0
 
+    max_metric_names: int = 100
+    """Models, and upstreams, that metrics tell apart; the rest is counted as ``other``."""
+    metrics_dir: str | None = None
+    """A local folder in which the processes of one port share their numbers; without it each speaks for itself."""
+
     memory_cache_bytes: int = 256 * MIB
     redis_budget_seconds: float = 0.02
     """The longest that a look-up or a store in Redis may hold up a call."""
