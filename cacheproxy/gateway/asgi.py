@@ -19,7 +19,7 @@ from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.spool import Spool
-from cacheproxy.gateway.upstream import Upstream
+from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
 
 logger = logging.getLogger(__name__)
@@ -38,15 +38,15 @@ class Gateway:
         self._redis = open_redis(settings.redis_url) if settings.redis_url else None
         self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
         self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
-        self._upstream = Upstream(settings)
+        self._upstreams = Upstreams(settings)
         misses = Misses(
-            self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
+            self._upstreams, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
         )
         self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
-        await self._upstream.start()
+        await self._upstreams.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
         await self._recorder.start()
@@ -61,7 +61,7 @@ class Gateway:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
         await self._recorder.stop()
         await self._feed.stop()
-        await self._upstream.stop()
+        await self._upstreams.stop()
         if self._redis is not None:
             await self._redis.aclose()
 

@@ -8,6 +8,7 @@ The order is always: commit the event, then store the answer (which names the ev
 the last byte.
 """
 
+import functools
 import logging
 import time
 from typing import Any, Literal
@@ -23,7 +24,8 @@ from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.streaming import Relay
 from cacheproxy.gateway.understanding import Ask
-from cacheproxy.gateway.upstream import Exchange, Upstream, UpstreamAnswer
+from cacheproxy.gateway.upstreams.exchange import Exchange, UpstreamAnswer
+from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.request import Answer, InferenceRequest
 
 logger = logging.getLogger(__name__)
@@ -34,8 +36,10 @@ _decode = msgspec.json.Decoder().decode
 class Misses:
     """Serves calls from the upstream."""
 
-    def __init__(self, upstream: Upstream, tiers: Tiers, recorder: Recorder, *, grace_seconds: float) -> None:
-        self._upstream = upstream
+    def __init__(
+        self, upstreams: Upstreams, tiers: Tiers, recorder: Recorder, *, grace_seconds: float
+    ) -> None:
+        self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
         self._grace_seconds = grace_seconds
@@ -74,8 +78,8 @@ class Misses:
         """Return the upstream's answer; None where it was a stream, which *relay* has passed on but for its end."""
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
-        upstream_call = ask.dialect.upstream_call(request, model.upstream_model)
-        async with self._upstream.exchange(model, upstream_call, agent) as exchange:
+        compose = functools.partial(ask.dialect.upstream_call, request)
+        async with self._upstreams.exchange(model, compose, agent) as exchange:
             if relay is None or not (exchange.is_stream and exchange.status == 200):
                 return await exchange.read()
             await relay.run(exchange, _stream_headers(ask, exchange))
@@ -97,7 +101,7 @@ class Misses:
         costs = ask.tariff.cost_headers(_outcome(ask), measured.pools, measured.units)
         if request.stream and complete:
             headers, body = ask.dialect.give(request, Answer((), answer.body))
-            answer = UpstreamAnswer(answer.status, list(headers), body)
+            answer = answer._replace(headers=list(headers), body=body)
         await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=stored) + costs, answer.body)
 
     async def _end_stream(
@@ -161,13 +165,13 @@ class Misses:
 
 async def _pass_failure(ask: Ask, answer: UpstreamAnswer) -> None:
     """Pass on the upstream's error: as it came where it is JSON, else its status in the protocol's shape."""
-    model = ask.facts.model
-    logger.info("The upstream %s answers %d (request %s).", model.upstream, answer.status, ask.call.event_id)
+    target = answer.target
+    logger.info("The upstream %s answers %d (request %s).", target.upstream, answer.status, ask.call.event_id)
     if answer.status in {401, 407}:  # it refuses the operator's key, which is no business of the customer's
         logger.error(
             "The upstream %s refuses the key in %s.",
-            model.upstream,
-            model.api_key_env or "(none is configured)",
+            target.upstream,
+            target.api_key_env or "(none is configured)",
         )
         raise UpstreamNotConfigured
     if not _is_json_object(answer.body):
@@ -179,7 +183,7 @@ def _explained(ask: Ask, answer: UpstreamAnswer) -> UpstreamAnswer:
     message = f"The server of this model answered with status {answer.status} and no explanation."
     body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
     kept = [header for header in answer.headers if header[0] != b"content-type"]
-    return UpstreamAnswer(answer.status, [*kept, (b"content-type", b"application/json")], body)
+    return answer._replace(headers=[*kept, (b"content-type", b"application/json")], body=body)
 
 
 def _outcome(ask: Ask) -> Literal["miss", "bypass"]:
@@ -201,8 +205,8 @@ def _document(ask: Ask, body: bytes) -> Any:
         return _decode(body)
     except (ValueError, RecursionError) as problem:
         logger.warning(
-            "The upstream %s answered 200 without JSON (request %s).",
-            ask.facts.model.upstream,
+            "The upstream of %s answered 200 without JSON (request %s).",
+            ask.facts.model.name,
             ask.call.event_id,
         )
         raise UpstreamBroken from problem

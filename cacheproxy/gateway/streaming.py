@@ -9,7 +9,7 @@ import asyncio
 
 from cacheproxy.gateway.call import Call, Header
 from cacheproxy.gateway.errors import UpstreamBroken
-from cacheproxy.gateway.upstream import Exchange
+from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.protocols.request import StreamReader
 
 END_SECONDS = 0.02
