@@ -34,6 +34,8 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Among whose calls an answer is shared."""
     volatile_fields: tuple[Pointer, ...] = ()
     """JSON Pointers (RFC 6901) into the request, to what never decides the answer, as a timestamp."""
+    coalesce: bool = True
+    """Whether identical calls under way make one upstream call."""
     semantic: Semantic | None = None
 
 

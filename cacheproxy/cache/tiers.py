@@ -23,16 +23,6 @@ class Tiers:
             self.memory.put(key, answer)
         return answer
 
-    async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
-        """Store *answer* in every tier; True where at least one kept it.
-
-        Call it only after the event that *answer* names as its source is durable.
-        """
-        kept = self.memory.put(key, answer)
-        if self.redis is not None:
-            kept = await self.redis.put(key, answer, now_ms) or kept
-        return kept
-
 
 def expiry_ms(now_ms: int, ttl_seconds: int, jitter: float) -> int:
     """Return when an answer stored at *now_ms* expires: a random share of up to *jitter* earlier than its TTL.

@@ -7,20 +7,25 @@ from typing import Any
 import msgspec
 
 from cacheproxy.cache.memory import MemoryCache
-from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.rendezvous import Rendezvous
+from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
+from cacheproxy.redis_link import RedisLink, open_link
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +40,31 @@ class Gateway:
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
         self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
-        self._redis = open_redis(settings.redis_url) if settings.redis_url else None
-        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
-        self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
+        self._redis = self._link(settings.redis_budget_seconds)
+        self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
+        shared = RedisCache(self._redis) if self._redis is not None else None
+        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
+        self._recorder = Recorder(settings, self._spool)
         self._upstreams = Upstreams(settings)
-        misses = Misses(
-            self._upstreams, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
+        self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._flight = Flight(
+            settings,
+            self._door,
+            self._tiers,
+            self._coalescing,
+            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing),
+            Delivery(self._recorder),
         )
-        self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
         await self._upstreams.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
+        await self._coalescing.start()
+        if self._spool is not None:
+            await self._spool.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -59,11 +75,13 @@ class Gateway:
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstreams.stop()
-        if self._redis is not None:
-            await self._redis.aclose()
+        for link in (self._redis, self._spool_redis):
+            if link is not None:
+                await link.close()
 
     def ready(self) -> bool:
         """Return whether keys can be checked: the catalog was loaded once."""
@@ -91,10 +109,14 @@ class Gateway:
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await _refuse(call, InternalError())
 
-    def _shared_cache(self) -> RedisCache | None:
-        if self._redis is None:
+    def _rendezvous(self) -> Rendezvous | None:
+        if self._redis is None or self._settings.redis_url is None:
             return None
-        return RedisCache(self._redis, budget_seconds=self._settings.redis_budget_seconds)
+        return Rendezvous(self._redis, self._settings.redis_url)
+
+    def _link(self, budget_seconds: float) -> RedisLink | None:
+        url = self._settings.redis_url
+        return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
         caller = await self._door.let_in(call.headers, call.now)

@@ -24,7 +24,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_upstream_attempts: int = 3
     """Targets that one call asks before it gives up."""
     disconnect_grace_seconds: float = 30.0
-    """How long an upstream's answer is still read after the client has gone."""
+    disconnect_grace_tokens: int = 4096
+    """How long, and for how many tokens of a stream, an upstream's answer is still read after everybody has gone."""
+    follow_seconds: float = 60.0
+    """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0
 
     memory_cache_bytes: int = 256 * MIB

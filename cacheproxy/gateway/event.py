@@ -8,12 +8,14 @@ from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from metering.usage_event import UsageEvent, seal
 
+Outcome = Literal["miss", "exact", "coalesced", "bypass"]
+
 
 def usage_event(
     ask: Ask,
     used: Measured | StoredAnswer,
     *,
-    outcome: Literal["miss", "exact", "bypass"],
+    outcome: Outcome,
     status: int,
     source_event: UUID | None = None,
     upstream_latency_us: int | None = None,

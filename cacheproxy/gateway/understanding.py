@@ -7,6 +7,7 @@ costs one SHA-256. The memory is bounded and holds no request, only where its an
 from hashlib import sha256
 from typing import NamedTuple
 
+from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.key import answer_key
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call
@@ -38,6 +39,8 @@ class Ask(NamedTuple):
     body: bytes
     facts: Facts
     tariff: Tariff
+    parsed: InferenceRequest | None
+    """The body as just parsed; None where it was remembered instead."""
 
     @property
     def dialect(self) -> Dialect:
@@ -54,9 +57,19 @@ class Ask(NamedTuple):
         """Whether the answer may be kept."""
         return self.facts.key is not None and not self.controls.no_store
 
+    @property
+    def may_share(self) -> bool:
+        """Whether the call may wait for another's answer, and others for its own."""
+        return self.may_read and self.facts.model.cache.coalesce
+
+    def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
+        """Return whether the client takes an answer of this age."""
+        max_age_seconds = self.controls.max_age_seconds
+        return max_age_seconds is None or stored.age_seconds(now_ms) <= max_age_seconds
+
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
-        return parse(self.call, self.body)
+        return self.parsed or parse(self.call, self.body)
 
 
 class Understanding:
@@ -75,14 +88,16 @@ class Understanding:
         """
         access = caller.access
         name = (access.api_key_id, access.cache_secret, controls.session, call.path, sha256(body).digest())
-        facts = self._remembered.get(name)
+        facts, parsed = self._remembered.get(name), None
         if facts is None or not self._door.is_current(facts.model):
-            facts = self._read(call, access, controls, body)
+            parsed = parse(call, body)
+            facts = self._read(call, access, controls, parsed)
             self._remember(name, facts)
-        return Ask(call, caller, controls, body, facts, self._door.tariff(caller, facts.model, call.now))
+        tariff = self._door.tariff(caller, facts.model, call.now)
+        return Ask(call, caller, controls, body, facts, tariff, parsed)
 
-    def _read(self, call: Call, access: Access, controls: Controls, body: bytes) -> Facts:
-        request, dialect = parse(call, body), call.route.dialect
+    def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
+        dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
         return Facts(model, _key(model, dialect, request, access, controls), request.takes_answers_as_kept)
 
