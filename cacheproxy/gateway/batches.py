@@ -128,7 +128,7 @@ def _share_out(
     try:
         bodies = batch.split(missing, computed.parsed)
     except (ValueError, LookupError, TypeError) as problem:
-        logger.warning("The upstream %s left items out of its answer.", ask.facts.model.upstream)
+        logger.warning("An upstream of %s left items out of its answer.", ask.facts.model.name)
         raise UpstreamBroken from problem
     measured, weights = computed.measured, batch.weights(missing)
     shares = [allocate(count, weights) for count in (*measured.pools, measured.units)]

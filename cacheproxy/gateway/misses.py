@@ -30,7 +30,8 @@ from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
-from cacheproxy.gateway.upstream import END_SECONDS, Exchange, Upstream, UpstreamAnswer
+from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
+from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.gateway.work import Led, Result, Work
 from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
 
@@ -42,9 +43,11 @@ _decode = msgspec.json.Decoder().decode
 class Misses:
     """Answers questions from the upstream, once each."""
 
-    def __init__(self, upstream: Upstream, tiers: Tiers, recorder: Recorder, coalescing: Coalescing) -> None:
+    def __init__(
+        self, upstreams: Upstreams, tiers: Tiers, recorder: Recorder, coalescing: Coalescing
+    ) -> None:
         self._batches = Batches(tiers, recorder)
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
         self._coalescing = coalescing
@@ -113,9 +116,9 @@ class Misses:
         ask = work.leader
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
-        upstream_call = ask.dialect.upstream_call(request, model.upstream_model)
+        compose = partial(ask.dialect.upstream_call, request)
         try:
-            async with work.patience(), self._upstream.exchange(model, upstream_call, agent) as exchange:
+            async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
                     return await exchange.read()
                 await _stream(work, exchange)
@@ -218,13 +221,13 @@ def _failure(ask: Ask, answer: UpstreamAnswer) -> Led:
     Raises:
         UpstreamNotConfigured: the upstream refuses the operator's key, which is no business of the customer's.
     """
-    model = ask.facts.model
-    logger.info("The upstream %s answers %d (request %s).", model.upstream, answer.status, ask.call.event_id)
+    target = answer.target
+    logger.info("The upstream %s answers %d (request %s).", target.upstream, answer.status, ask.call.event_id)
     if answer.status in {401, 407}:
         logger.error(
             "The upstream %s refuses the key in %s.",
-            model.upstream,
-            model.api_key_env or "(none is configured)",
+            target.upstream,
+            target.api_key_env or "(none is configured)",
         )
         raise UpstreamNotConfigured
     given = _kept_part(ask, answer)
@@ -261,8 +264,8 @@ def _read(ask: Ask, request: InferenceRequest, answer: Answer) -> Any:
         return ask.dialect.read(request, answer)
     except (ValueError, RecursionError) as problem:
         logger.warning(
-            "The upstream %s answered 200 with something else than its protocol has (request %s).",
-            ask.facts.model.upstream,
+            "An upstream of %s answered 200 with something else than its protocol has (request %s).",
+            ask.facts.model.name,
             ask.call.event_id,
         )
         raise UpstreamBroken from problem
