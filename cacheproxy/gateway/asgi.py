@@ -124,6 +124,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
+        *error.headers,
     ]
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))

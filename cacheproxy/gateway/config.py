@@ -17,6 +17,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_body_bytes: int = 20 * MIB
     max_answer_bytes: int = 64 * MIB
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For is believed, where a key is bound to networks."""
+    assumed_output_tokens: int = 1024
+    """The output that a call is taken to use, until it is known, where the call states no maximum."""
+    limit_lease_seconds: float = 60.0
+    """How long a slot or a reservation outlives a gateway that died, and a charge is sure to count once."""
+
     max_upstream_calls: int = 512
     """Calls to model servers under way at once; the next one is refused with 503."""
     connect_timeout_seconds: float = 5.0
