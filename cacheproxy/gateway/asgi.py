@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cacheproxy.cache.memory import MemoryCache
-from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
@@ -18,9 +18,11 @@ from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstream import Upstream
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
+from cacheproxy.redis_link import RedisLink, open_link
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,12 @@ class Gateway:
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
         self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
-        self._redis = open_redis(settings.redis_url) if settings.redis_url else None
-        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
-        self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
+        self._redis = self._link(settings.redis_budget_seconds)
+        self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
+        shared = RedisCache(self._redis) if self._redis is not None else None
+        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
+        self._recorder = Recorder(settings, self._spool)
         self._upstream = Upstream(settings)
         misses = Misses(
             self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
@@ -49,6 +54,8 @@ class Gateway:
         await self._upstream.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
+        if self._spool is not None:
+            await self._spool.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -62,8 +69,9 @@ class Gateway:
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstream.stop()
-        if self._redis is not None:
-            await self._redis.aclose()
+        for link in (self._redis, self._spool_redis):
+            if link is not None:
+                await link.close()
 
     def ready(self) -> bool:
         """Return whether keys can be checked: the catalog was loaded once."""
@@ -91,10 +99,9 @@ class Gateway:
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await _refuse(call, InternalError())
 
-    def _shared_cache(self) -> RedisCache | None:
-        if self._redis is None:
-            return None
-        return RedisCache(self._redis, budget_seconds=self._settings.redis_budget_seconds)
+    def _link(self, budget_seconds: float) -> RedisLink | None:
+        url = self._settings.redis_url
+        return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
         caller = await self._door.let_in(call.headers, call.now)

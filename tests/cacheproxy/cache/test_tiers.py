@@ -1,6 +1,6 @@
 """The tiers together: found further away, kept nearer; expiring one by one."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -8,23 +8,22 @@ from hypothesis import strategies as st
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.memory import MemoryCache
-from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers, expiry_ms
+from cacheproxy.redis_link import RedisLink
 from tests.cacheproxy.cache.conftest import NOW_MS
 
 Make = Callable[..., StoredAnswer]
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[RedisCache]:
+def shared(link: RedisLink) -> RedisCache:
     """Give the shared tier."""
-    client = open_redis(redis_url)
-    yield RedisCache(client, budget_seconds=2.0)
-    await client.aclose()
+    return RedisCache(link)
 
 
-async def test_an_answer_found_in_redis_is_kept_in_memory(redis: RedisCache, make_answer: Make) -> None:
-    here, there = (Tiers(MemoryCache(10_000), redis) for _ in range(2))
+async def test_an_answer_found_in_redis_is_kept_in_memory(shared: RedisCache, make_answer: Make) -> None:
+    here, there = (Tiers(MemoryCache(10_000), shared) for _ in range(2))
     answer = make_answer()
     assert await here.put(b"k", answer, NOW_MS)
     assert there.memory.get(b"k", NOW_MS) is None
@@ -39,8 +38,8 @@ async def test_without_redis_memory_is_all_there_is(make_answer: Make) -> None:
     assert not await tiers.put(b"k", make_answer(b"x" * 20_000), NOW_MS)
 
 
-async def test_what_is_too_large_for_memory_is_kept_in_redis(redis: RedisCache, make_answer: Make) -> None:
-    tiers = Tiers(MemoryCache(10), redis)
+async def test_what_is_too_large_for_memory_is_kept_in_redis(shared: RedisCache, make_answer: Make) -> None:
+    tiers = Tiers(MemoryCache(10), shared)
     assert await tiers.put(b"k", make_answer(), NOW_MS)
     assert await tiers.fetch(b"k", NOW_MS) is not None
 
