@@ -135,7 +135,10 @@ class ApiKey(models.Model):
     concurrent_requests = limit_field("Under way at once. Empty: no limit of its own.")
     max_output_tokens = limit_field("That one call may ask for. Empty: no limit of its own.")
     allowed_models = ArrayField(
-        models.CharField(max_length=200), default=list, blank=True, help_text="Empty: every model of the plan."
+        models.CharField(max_length=200),
+        default=list,
+        blank=True,
+        help_text="Empty: every model of the plan.",
     )
     allowed_networks = ArrayField(
         models.CharField(max_length=43, validators=[network]),

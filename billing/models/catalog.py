@@ -48,7 +48,9 @@ class Plan(models.Model):
     concurrent_requests = limit_field("Of a tenant, under way at once. Empty: no limit.")
     max_output_tokens = limit_field("That one call may ask for. Empty: no limit.")
     max_body_bytes = limit_field("Of one request. Empty: the gateway's own bound.")
-    count_hits = models.BooleanField(db_default=False, default=False, help_text="Whether hits count towards the limits too.")
+    count_hits = models.BooleanField(
+        db_default=False, default=False, help_text="Whether hits count towards the limits too."
+    )
     drain_seconds = models.IntegerField(
         default=30,
         db_default=30,

@@ -36,7 +36,12 @@ class Gateway:
         self._settings = settings
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
-        self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
+        self._door = Door(
+            self._catalog,
+            self._feed,
+            key_pepper=settings.key_pepper,
+            trusted_proxies=settings.trusted_proxies,
+        )
         self._redis = self._link(settings.redis_budget_seconds)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
@@ -81,7 +86,9 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(
+            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+        )
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -104,7 +111,7 @@ class Gateway:
         return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         listed = [
             {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
             for model in self._door.models(caller, call.now)

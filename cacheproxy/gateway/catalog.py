@@ -192,9 +192,7 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
 def read_budgets(text: str) -> tuple[Budget, ...]:
     """Return the budgets in a row of ``gateway_access``."""
     return tuple(
-        Budget(
-            id=budget["id"], period=budget["period"], hard_nano=billionths(Decimal(budget["hard_amount"]))
-        )
+        Budget(id=budget["id"], period=budget["period"], hard_nano=billionths(Decimal(budget["hard_amount"])))
         for budget in msgspec.json.decode(text)
     )
 

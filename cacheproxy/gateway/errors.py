@@ -91,7 +91,7 @@ class BudgetExceeded(GatewayError):
 
     def __init__(self, period: str) -> None:
         super().__init__(
-            f"The budget of this {period} does not allow this call. Raise it, or wait until the {period} has ended (UTC)."
+            f"The budget of this {period} does not allow this call. Raise it, or wait for the {period} to end (UTC)."
         )
 
 

@@ -39,9 +39,7 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
         """Return what a call costs, exactly; pools without a price add nothing, as on an invoice."""
         quantities = {**dict(zip(POOLS, pools, strict=True)), UNITS: units}
         priced = {pool: quantity for pool, quantity in quantities.items() if quantity and self._price(pool)}
-        rated = self.book.rate_call(
-            model=self.model, outcome=outcome, quantities=priced, instant=self.since
-        )
+        rated = self.book.rate_call(model=self.model, outcome=outcome, quantities=priced, instant=self.since)
         return rated.charged if rated is not None else ZERO
 
     def _price(self, pool: str) -> UnitPrice | None:

@@ -40,7 +40,7 @@ class Arbiter:
         self._lease_ms = int(lease_seconds * 1000)
         self._waiting: defaultdict[int, list[_Waiting]] = defaultdict(list)
         self._owed: deque[_Waiting] = deque()
-        self._held: dict[bytes, Operation] = {}
+        self._held: dict[str, Operation] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self.local = LocalCounters()

@@ -41,9 +41,7 @@ class HeldGrant(Grant):
     def settle(self, pools: TokenPools, charged: Decimal) -> None:
         """Correct the tokens, charge the budgets, rounded up to a billionth, and free the slots."""
         taken, nano = self._taken, billionths(charged)
-        rates = tuple(
-            rate._replace(cost=pools.total - rate.cost) for rate in taken.rates if rate.is_tokens
-        )
+        rates = tuple(rate._replace(cost=pools.total - rate.cost) for rate in taken.rates if rate.is_tokens)
         budgets = tuple(budget._replace(nano=nano) for budget in taken.budgets)
         self._end(taken._replace(kind="settle", rates=rates, budgets=budgets))
 

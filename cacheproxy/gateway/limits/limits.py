@@ -161,7 +161,7 @@ class Limits:
         operation = Operation(
             "take",
             rules.tenant_id,
-            ask.call.event_id.bytes,
+            ask.call.event_id.hex,
             rates,
             slots,
             _budget_shares(rules, billionths(cost), ask.call.now),

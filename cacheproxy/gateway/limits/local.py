@@ -103,9 +103,7 @@ class LocalCounters:
 
     def _by_budgets(self, operation: Operation, held: Collection[Operation]) -> Verdict | None:
         for index, budget in enumerate(operation.budgets):
-            reserved = sum(
-                other.nano for call in held for other in call.budgets if other.key == budget.key
-            )
+            reserved = sum(other.nano for call in held for other in call.budgets if other.key == budget.key)
             spent = self._spent.get(budget.key, 0) + self._untold[budget.key]
             if budget.nano and spent + reserved + budget.nano > budget.hard_nano:
                 return Verdict(BY_BUDGET, index, -1)

@@ -41,7 +41,7 @@ class Operation(NamedTuple):
 
     kind: Literal["take", "settle", "renew"]
     tenant_id: int
-    call_id: bytes
+    call_id: str
     rates: tuple[RateShare, ...] = ()
     slots: tuple[SlotShare, ...] = ()
     budgets: tuple[BudgetShare, ...] = ()
