@@ -20,6 +20,7 @@ from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
@@ -42,7 +43,12 @@ class Gateway:
         self._settings = settings
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
-        self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
+        self._door = Door(
+            self._catalog,
+            self._feed,
+            key_pepper=settings.key_pepper,
+            trusted_proxies=settings.trusted_proxies,
+        )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
         self._redis = self._link(settings.redis_budget_seconds)
@@ -54,14 +60,17 @@ class Gateway:
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._read_gauges()
         self._upstreams = Upstreams(settings)
+        self._limits = Limits(settings, self._catalog, self._redis)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing),
-            Delivery(self._recorder),
+            Misses(
+                self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
+            ),
+            Delivery(self._recorder, self._limits, self.metrics),
         )
 
     async def startup(self) -> None:
@@ -71,6 +80,7 @@ class Gateway:
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
         await self._coalescing.start()
+        await self._limits.start()
         if self._spool is not None:
             await self._spool.connect()
         await self._recorder.start()
@@ -84,6 +94,7 @@ class Gateway:
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
@@ -97,7 +108,9 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(
+            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+        )
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -108,12 +121,16 @@ class Gateway:
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
-            await _refuse(call, error)
+            await self._refuse(call, error)
         except ClientGone:
             pass
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
-            await _refuse(call, InternalError())
+            await self._refuse(call, InternalError())
+
+    async def _refuse(self, call: Call, error: GatewayError) -> None:
+        self.metrics.call_refused(call.route.dialect.surface, error.code, error.status)
+        await _refuse(call, error)
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
@@ -136,7 +153,7 @@ class Gateway:
         return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         listed = [
             {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
             for model in self._door.models(caller, call.now)
@@ -163,6 +180,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
+        *error.headers,
     ]
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))

@@ -35,6 +35,7 @@ class Call:
     __slots__ = (
         "_receive",
         "_send",
+        "client",
         "event_id",
         "gone",
         "headers",
@@ -48,7 +49,14 @@ class Call:
     )
 
     def __init__(
-        self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        path: str,
+        route: Route,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        *,
+        client: tuple[str, int] | None = None,
     ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
@@ -59,6 +67,7 @@ class Call:
         self.path = path
         self.route = route
         self.headers = headers
+        self.client = client
         self.started = False
         self.gone = False
         self._receive = receive

@@ -17,15 +17,19 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_body_bytes: int = 20 * MIB
     max_answer_bytes: int = 64 * MIB
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For is believed, where a key is bound to networks."""
+    assumed_output_tokens: int = 1024
+    """The output that a call is taken to use, until it is known, where the call states no maximum."""
+    limit_lease_seconds: float = 60.0
+    """How long a slot or a reservation outlives a gateway that died, and a charge is sure to count once."""
+
     max_upstream_calls: int = 512
     """Calls to model servers under way at once; the next one is refused with 503."""
     max_calls_per_upstream: int = 256
     """Of these, to one upstream: one that hangs must not take the others' share."""
     max_upstream_attempts: int = 3
     """Targets that one call asks before it gives up."""
-    disconnect_grace_seconds: float = 30.0
-    disconnect_grace_tokens: int = 4096
-    """How long, and for how many tokens of a stream, an upstream's answer is still read after everybody has gone."""
     follow_seconds: float = 60.0
     """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0

@@ -4,23 +4,29 @@
 
     GatewayError                      status  code
     ├── BadRequest                    400     invalid_json, missing_field, invalid_field …
+    │   └── MaxTokensExceeded                 max_tokens_exceeded
     ├── Unauthenticated               401
     │   ├── MissingKey                        missing_api_key
     │   ├── MalformedKey                      malformed_api_key
     │   ├── UnknownKey                        invalid_api_key
     │   ├── ExpiredKey                        expired_api_key
     │   └── RevokedKey                        revoked_api_key
+    ├── BudgetExceeded                402     budget_exceeded
     ├── Forbidden                     403
     │   ├── WrongScope                        insufficient_scope
     │   ├── TenantSuspended                   tenant_suspended
     │   ├── NoPlan                            no_plan
-    │   └── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotAllowed                   model_not_allowed
+    │   └── NetworkNotAllowed                 network_not_allowed
     ├── NotFound                      404
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
     ├── MethodNotAllowed              405     method_not_allowed
     ├── EventConflict                 409     event_conflict
     ├── BodyTooLarge                  413     request_too_large
+    ├── RateLimited                   429     rate_limit_exceeded
+    │   └── TooManyConcurrent                 rate_limit_exceeded
     ├── InternalError                 500     internal_error
     ├── UpstreamError                 502
     │   ├── UpstreamNotConfigured             upstream_not_configured
@@ -40,6 +46,7 @@ sending the same call again cannot help; OpenAI's clients read that from ``x-sho
 """
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 
@@ -48,8 +55,10 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     retry_after_seconds: int | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Beside those that every refusal has."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -65,6 +74,28 @@ class BadRequest(GatewayError):
     def __init__(self, message: str, *, code: str = "invalid_request", param: str | None = None) -> None:
         super().__init__(message, param=param)
         self.code = code
+
+
+class MaxTokensExceeded(BadRequest):
+    """More output is asked for than the plan or the key allows."""
+
+    def __init__(self, asked: int, limit: int) -> None:
+        super().__init__(
+            f"{asked:,} tokens of output are asked for; {limit:,} is the most that one call may. Ask for less.",
+            code="max_tokens_exceeded",
+        )
+
+
+class BudgetExceeded(GatewayError):
+    """The call might cost more than a budget has left."""
+
+    status = 402
+    code = "budget_exceeded"
+
+    def __init__(self, period: str) -> None:
+        super().__init__(
+            f"The budget of this {period} does not allow this call. Raise it, or wait for the {period} to end (UTC)."
+        )
 
 
 class Unauthenticated(GatewayError):
@@ -169,6 +200,26 @@ class ModelNotInPlan(Forbidden):
         )
 
 
+class ModelNotAllowed(Forbidden):
+    """The key is bound to other models."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"This API key may not use the model '{model}'. GET /v1/models lists those it may.", param="model"
+        )
+
+
+class NetworkNotAllowed(Forbidden):
+    """The key is bound to other networks."""
+
+    code = "network_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This API key may not be used from this address. Use it from its own networks.")
+
+
 class NotFound(GatewayError):
     """There is no such thing."""
 
@@ -229,6 +280,33 @@ class BodyTooLarge(GatewayError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
             f"The request body is larger than {limit_bytes} bytes, the limit here. Send less in one call."
+        )
+
+
+class RateLimited(GatewayError):
+    """A rate is used up; waiting helps, unless the call alone is too large for it."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, headers: Sequence[tuple[bytes, bytes]] = (), retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.headers = headers
+        self.retryable = retry_after_ms is not None
+        if retry_after_ms is not None:
+            self.headers = [*headers, (b"retry-after-ms", b"%d" % retry_after_ms)]
+            self.retry_after_seconds = -(-retry_after_ms // 1000)
+
+
+class TooManyConcurrent(RateLimited):
+    """As many calls are under way at once as the plan or the key allows."""
+
+    def __init__(self, at_once: int, holder: str, retry_after_ms: int) -> None:
+        super().__init__(
+            f"{at_once:,} calls are under way, the most at once of {holder}. Try again when one has ended.",
+            retry_after_ms=retry_after_ms,
         )
 
 

@@ -31,6 +31,8 @@ class Facts(NamedTuple):
     """Where the answer is kept; None where it may not be."""
     as_kept: bool
     """Whether a stored answer can be given as it is."""
+    output_limit: int | None
+    """The tokens of output that it asks for at most, where it says so."""
 
 
 class Ask(NamedTuple):
@@ -144,7 +146,12 @@ class Understanding:
     def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
-        return Facts(model, _key(model, dialect, request, access, controls), request.takes_answers_as_kept)
+        return Facts(
+            model,
+            _key(model, dialect, request, access, controls),
+            request.takes_answers_as_kept,
+            dialect.output_limit(request),
+        )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
         if len(self._remembered) >= MAX_REMEMBERED:
