@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from cacheproxy.protocols import predict
-from cacheproxy.protocols.openai import chat, embeddings
+from cacheproxy.protocols.openai import chat, completions, embeddings
 from cacheproxy.protocols.request import Dialect
 
 
@@ -17,6 +17,7 @@ class Route(NamedTuple):
 
 ROUTES: dict[str, Route] = {
     "/v1/chat/completions": Route(chat.DIALECT),
+    "/v1/completions": Route(completions.DIALECT),
     "/v1/embeddings": Route(embeddings.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
