@@ -20,6 +20,7 @@ from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
@@ -55,6 +56,8 @@ class Gateway:
         self._read_gauges()
         self._upstream = Upstream(settings)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
+        self._idempotency = Idempotency(settings, self._idempotency_redis)
         self._flight = Flight(
             settings,
             self._door,
@@ -62,6 +65,7 @@ class Gateway:
             self._coalescing,
             Misses(self._upstream, self._tiers, self._recorder, self._coalescing),
             Delivery(self._recorder),
+            self._idempotency,
         )
 
     async def startup(self) -> None:
@@ -73,6 +77,7 @@ class Gateway:
         await self._coalescing.start()
         if self._spool is not None:
             await self._spool.connect()
+        await self._idempotency.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -88,7 +93,7 @@ class Gateway:
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstream.stop()
-        for link in (self._redis, self._spool_redis):
+        for link in (self._redis, self._spool_redis, self._idempotency_redis):
             if link is not None:
                 await link.close()
         await self.exposition.stop()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.misses import outcome
 from cacheproxy.gateway.recorder import Recorder
@@ -46,16 +47,15 @@ class Delivery:
         """Answer from the cache, once the hit's event is durable."""
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
-        await self._recorder.record(
-            usage_event(
-                ask,
-                stored,
-                outcome=kind,
-                status=200,
-                source_event=stored.source_event,
-                raw_usage=_stale_note(ask, found),
-            )
+        event = usage_event(
+            ask,
+            stored,
+            outcome=kind,
+            status=200,
+            source_event=stored.source_event,
+            raw_usage=_stale_note(ask, found),
         )
+        await recorded(call, self._recorder.record(event))
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -152,9 +152,8 @@ class Delivery:
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
-            await self._recorder.record(
-                usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
-            )
+            event = usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
+            await recorded(ask.call, self._recorder.record(event))
 
     async def _share(self, ask: Ask, stored: StoredAnswer) -> None:
         """Give a leader's answer to one who listened; who has gone before it came gets and pays nothing."""

@@ -25,6 +25,7 @@ from cacheproxy.gateway.errors import (
     UpstreamNotConfigured,
 )
 from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
@@ -148,7 +149,7 @@ class Misses:
             upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await self._recorder.record(event)
+        await recorded(ask.call, self._recorder.record(event))
 
     def _keep(self, ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
         """Keep a complete answer whose event is durable in memory; return it, or None where it is not fit for it."""
