@@ -261,11 +261,11 @@ async def test_killed_between_the_commit_and_the_claims_completion(
         client = Client(session, process.url, cast.acme.key)
         asking = asyncio.create_task(client.chat(headers=UNCACHED))
         await eventually(lambda: _received(upstream, 1))
-        redis.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")  # the completion hangs
+        redis.client_pause(20_000, all=False)  # the completion hangs
         [event] = await eventually(world.events, within_seconds=5)
         assert not asking.done()
         await process.kill()
-        redis.execute_command("CLIENT", "UNPAUSE")
+        redis.client_unpause()
         with pytest.raises(aiohttp.ClientError):
             await asking
         await process.start()
