@@ -27,7 +27,7 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
-from cacheproxy.gateway.upstream import Upstream
+from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
 from cacheproxy.redis_link import RedisLink, open_link
 
@@ -54,7 +54,7 @@ class Gateway:
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._read_gauges()
-        self._upstream = Upstream(settings)
+        self._upstreams = Upstreams(settings)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
@@ -63,7 +63,7 @@ class Gateway:
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstream, self._tiers, self._recorder, self._coalescing),
+            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing),
             Delivery(self._recorder),
             self._idempotency,
         )
@@ -71,7 +71,7 @@ class Gateway:
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
         await self.exposition.start()
-        await self._upstream.start()
+        await self._upstreams.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
         await self._coalescing.start()
@@ -92,7 +92,7 @@ class Gateway:
         await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
-        await self._upstream.stop()
+        await self._upstreams.stop()
         for link in (self._redis, self._spool_redis, self._idempotency_redis):
             if link is not None:
                 await link.close()

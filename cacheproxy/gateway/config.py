@@ -19,7 +19,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_answer_bytes: int = 64 * MIB
     max_upstream_calls: int = 512
     """Calls to model servers under way at once; the next one is refused with 503."""
-    connect_timeout_seconds: float = 5.0
+    max_calls_per_upstream: int = 256
+    """Of these, to one upstream: one that hangs must not take the others' share."""
+    max_upstream_attempts: int = 3
+    """Targets that one call asks before it gives up."""
     disconnect_grace_seconds: float = 30.0
     disconnect_grace_tokens: int = 4096
     """How long, and for how many tokens of a stream, an upstream's answer is still read after everybody has gone."""

@@ -12,7 +12,6 @@ from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.measure import Measured
-from cacheproxy.gateway.misses import outcome
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask
@@ -190,7 +189,7 @@ def _is_final(status: int) -> bool:
 def _stream_headers(work: Work, ask: Ask) -> list[Header]:
     """Return the head of a stream. What it will cost is not known yet, so no cost headers."""
     if _leads(work, ask):
-        return [*(work.head or (EVENT_STREAM,)), (b"cache-status", b"zerorate; fwd=" + outcome(ask).encode())]
+        return [*(work.head or (EVENT_STREAM,)), (b"cache-status", b"zerorate; fwd=" + ask.outcome.encode())]
     return [
         EVENT_STREAM,
         (b"cache-status", b"zerorate; hit; detail=coalesced"),
@@ -222,6 +221,6 @@ def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> 
     """Return the headers of a hit that stay the same until a price changes; worked out once per answer and tariff."""
     if stored.memo is None or stored.memo[:2] != (tariff, outcome):
         source = (b"x-zerorate-source", str(stored.source_event).encode())
-        stored.memo = tariff, outcome, [source, *tariff.cost_headers(outcome, stored.pools, stored.units)]
+        stored.memo = tariff, outcome, [source, *tariff.cost_headers((outcome, stored.pools, stored.units))]
     headers: Sequence[Header] = stored.memo[2]
     return headers

@@ -29,12 +29,14 @@
     ├── UpstreamError                 502
     │   ├── UpstreamNotConfigured             upstream_not_configured
     │   ├── UpstreamUnreachable               upstream_unreachable
+    │   ├── UpstreamLost                      upstream_unreachable
     │   ├── UpstreamBroken                    upstream_broken
     │   └── UpstreamTimeout       504         upstream_timeout
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
     │   ├── IdempotencyUnavailable            idempotency_unavailable
+    │   ├── UpstreamUnavailable               upstream_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
 
@@ -42,7 +44,8 @@ Every answer to a refused call has the shape of the protocol that was spoken. ``
 sending the same call again cannot help; OpenAI's clients read that from ``x-should-retry: false``.
 """
 
-from typing import ClassVar
+import math
+from typing import ClassVar, Literal
 
 
 class GatewayError(Exception):
@@ -51,7 +54,7 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     code: str = "internal_error"
     retryable: ClassVar[bool] = False
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -291,6 +294,8 @@ class UpstreamError(GatewayError):
 
     status = 502
     retryable = True
+    untouched: ClassVar[bool] = False
+    """Whether it is certain that no upstream has worked on the call."""
 
 
 class UpstreamNotConfigured(UpstreamError):
@@ -306,12 +311,27 @@ class UpstreamNotConfigured(UpstreamError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection, or it was lost before the answer began."""
+    """No connection was made, in time or at all."""
+
+    code = "upstream_unreachable"
+    untouched = True
+
+    def __init__(self, timeout_seconds: float | None = None) -> None:
+        late = "cannot be reached at the moment"
+        if timeout_seconds is not None:
+            late = f"did not accept a connection within {timeout_seconds:g} seconds"
+        super().__init__(f"The server of this model {late}. Try again later.")
+
+
+class UpstreamLost(UpstreamError):
+    """The connection was lost before the answer began. Whether the call was worked on, nobody knows."""
 
     code = "upstream_unreachable"
 
     def __init__(self) -> None:
-        super().__init__("The server of this model cannot be reached at the moment. Try again later.")
+        super().__init__(
+            "The connection to the server of this model was lost before it answered. Nothing was charged; try again."
+        )
 
 
 class UpstreamBroken(UpstreamError):
@@ -324,15 +344,19 @@ class UpstreamBroken(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """No complete answer within the model's time limit."""
+    """No answer, or none to its end, within one of the upstream's time limits."""
 
     status = 504
     code = "upstream_timeout"
+    _SAYING: ClassVar = {
+        "first_byte": "did not begin to answer within {:g} seconds. Try again later.",
+        "idle": "stopped in the middle of its answer for {:g} seconds. Try again.",
+        "total": "did not answer within {:g} seconds. Ask for less, or try again.",
+    }
 
-    def __init__(self, timeout_seconds: float) -> None:
-        super().__init__(
-            f"The server of this model did not answer within {timeout_seconds:g} seconds. Ask for less, or try again."
-        )
+    def __init__(self, limit: Literal["first_byte", "idle", "total"], timeout_seconds: float) -> None:
+        super().__init__("The server of this model " + self._SAYING[limit].format(timeout_seconds))
+        self.limit = limit
 
 
 class Unavailable(GatewayError):
@@ -353,7 +377,7 @@ class NotReady(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """As many upstream calls are under way as the settings allow."""
+    """As many upstream calls are under way, to all upstreams or to the model's, as the settings allow."""
 
     code = "gateway_overloaded"
 
@@ -369,6 +393,18 @@ class IdempotencyUnavailable(Unavailable):
     def __init__(self) -> None:
         super().__init__(
             "Idempotency-Key cannot be honoured at the moment. Try again in a few seconds, or leave it out."
+        )
+
+
+class UpstreamUnavailable(Unavailable):
+    """Every upstream of the model failed so often of late that it is left alone for a while."""
+
+    code = "upstream_unavailable"
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(
+            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
         )
 
 

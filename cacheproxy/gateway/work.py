@@ -27,6 +27,8 @@ class Led(NamedTuple):
     """Beside the answer's own: where it came from and what it cost the leader."""
     stored: StoredAnswer | None
     """What those who listen may have; None where it is not fit to be shared."""
+    kept: Sequence[tuple[bytes, StoredAnswer]] = ()
+    """What memory has by now and the other tiers are to have, by key."""
 
 
 class Found(NamedTuple):
