@@ -31,6 +31,7 @@ def gateway_settings() -> GatewaySettings:
         database_role=env.text("DATABASE_ROLE", env.DEFAULT_ROLE) or None,
         redis_url=env.text("REDIS_URL") or None,
         key_pepper=env.secret("KEY_PEPPER"),
+        idempotency_keep_seconds=env.integer("IDEMPOTENCY_KEEP_SECONDS", 86_400),
         metrics_dir=env.text("METRICS_DIR") or None,
         trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
         assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),

@@ -20,6 +20,7 @@ from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
@@ -62,6 +63,8 @@ class Gateway:
         self._upstreams = Upstreams(settings)
         self._limits = Limits(settings, self._catalog, self._redis)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
+        self._idempotency = Idempotency(settings, self._idempotency_redis)
         self._flight = Flight(
             settings,
             self._door,
@@ -71,6 +74,7 @@ class Gateway:
                 self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
             ),
             Delivery(self._recorder, self._limits, self.metrics),
+            self._idempotency,
         )
 
     async def startup(self) -> None:
@@ -83,6 +87,7 @@ class Gateway:
         await self._limits.start()
         if self._spool is not None:
             await self._spool.connect()
+        await self._idempotency.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -99,7 +104,7 @@ class Gateway:
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstreams.stop()
-        for link in (self._redis, self._spool_redis):
+        for link in (self._redis, self._spool_redis, self._idempotency_redis):
             if link is not None:
                 await link.close()
         await self.exposition.stop()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.metrics import Metrics
@@ -55,16 +56,15 @@ class Delivery:
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
         if self._limits.hold(ask):
             await self._admit_hit(ask, kind, stored)
-        await self._recorder.record(
-            usage_event(
-                ask,
-                stored,
-                outcome=kind,
-                status=200,
-                source_event=stored.source_event,
-                raw_usage=_stale_note(ask, found),
-            )
+        event = usage_event(
+            ask,
+            stored,
+            outcome=kind,
+            status=200,
+            source_event=stored.source_event,
+            raw_usage=_stale_note(ask, found),
         )
+        await recorded(call, self._recorder.record(event))
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -188,9 +188,8 @@ class Delivery:
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
-            await self._recorder.record(
-                usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
-            )
+            event = usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
+            await recorded(ask.call, self._recorder.record(event))
 
     async def _share(self, ask: Ask, stored: StoredAnswer) -> None:
         """Give a leader's answer to one who listened; who has gone before it came gets and pays nothing."""

@@ -23,7 +23,11 @@
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
     ├── MethodNotAllowed              405     method_not_allowed
-    ├── EventConflict                 409     event_conflict
+    ├── Conflict                      409
+    │   ├── EventConflict                     event_conflict
+    │   ├── IdempotencyKeyReused              idempotency_key_reused
+    │   ├── IdempotencyKeyInUse               idempotency_key_in_use
+    │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
     ├── RateLimited                   429     rate_limit_exceeded
     │   └── TooManyConcurrent                 rate_limit_exceeded
@@ -37,6 +41,7 @@
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
+    │   ├── IdempotencyUnavailable            idempotency_unavailable
     │   ├── UpstreamUnavailable               upstream_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
@@ -259,15 +264,56 @@ class MethodNotAllowed(GatewayError):
         self.allowed = allowed
 
 
-class EventConflict(GatewayError):
-    """An event of the same id but other content is already recorded."""
+class Conflict(GatewayError):
+    """What is asked contradicts what was asked before."""
 
     status = 409
+
+
+class EventConflict(Conflict):
+    """An event of the same id but other content is already recorded."""
+
     code = "event_conflict"
 
     def __init__(self) -> None:
         super().__init__(
             "Another call was already recorded under this id. Send the call again under a new one."
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key was used for something else."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another request. Send this request under a new key."
+        )
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The first call under the key has no answer yet."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A call with this Idempotency-Key is still under way. Try again in a moment, under the same key."
+        )
+
+
+class IdempotentAnswerNotKept(Conflict):
+    """The first answer under the key was too large to be given again."""
+
+    code = "idempotent_answer_not_kept"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            "The call with this Idempotency-Key was carried out, once, but its answer was larger than"
+            f" {limit_bytes} bytes and is not kept. A new key has it carried out again."
         )
 
 
@@ -415,6 +461,17 @@ class Overloaded(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("Too many calls are under way. Try again in a few seconds.")
+
+
+class IdempotencyUnavailable(Unavailable):
+    """Redis cannot say whether the call was made before, and that is what was asked for."""
+
+    code = "idempotency_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Idempotency-Key cannot be honoured at the moment. Try again in a few seconds, or leave it out."
+        )
 
 
 class UpstreamUnavailable(Unavailable):

@@ -29,6 +29,7 @@ from cacheproxy.gateway.errors import (
     UpstreamNotConfigured,
 )
 from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
@@ -212,7 +213,7 @@ class Misses:
             upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await self._recorder.record(event)
+        await recorded(ask.call, self._recorder.record(event))
 
     def _keep(self, ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
         """Keep a complete answer whose event is durable in memory; return it, or None where it is not fit for it."""
