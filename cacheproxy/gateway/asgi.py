@@ -12,12 +12,18 @@ from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
+from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
+from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstream import Upstream
@@ -42,23 +48,34 @@ class Gateway:
             key_pepper=settings.key_pepper,
             trusted_proxies=settings.trusted_proxies,
         )
+        self.metrics = Metrics(max_names=settings.max_metric_names)
+        self.exposition = Exposition(self.metrics, settings.metrics_dir)
         self._redis = self._link(settings.redis_budget_seconds)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
         self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
-        self._recorder = Recorder(settings, self._spool)
+        self._recorder = Recorder(settings, self._spool, self.metrics)
+        self.health = Health(self._catalog, self._recorder, self._spool)
+        self._read_gauges()
         self._upstream = Upstream(settings)
-        misses = Misses(
-            self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
+        self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._flight = Flight(
+            settings,
+            self._door,
+            self._tiers,
+            self._coalescing,
+            Misses(self._upstream, self._tiers, self._recorder, self._coalescing),
+            Delivery(self._recorder),
         )
-        self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
+        await self.exposition.start()
         await self._upstream.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
+        await self._coalescing.start()
         if self._spool is not None:
             await self._spool.connect()
         await self._recorder.start()
@@ -66,21 +83,20 @@ class Gateway:
 
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
+        self.health.draining = True
         try:
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstream.stop()
         for link in (self._redis, self._spool_redis):
             if link is not None:
                 await link.close()
-
-    def ready(self) -> bool:
-        """Return whether keys can be checked: the catalog was loaded once."""
-        return self._catalog.loaded
+        await self.exposition.stop()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
@@ -105,6 +121,22 @@ class Gateway:
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await _refuse(call, InternalError())
+
+    def _read_gauges(self) -> None:
+        read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        read("memory_cache_bytes", lambda: memory.used_bytes)
+        read("memory_cache_entries", lambda: len(memory))
+        read("memory_cache_evictions", lambda: memory.evictions)
+        if redis is not None:
+            read("redis_failures", lambda: redis.failures)
+            read("redis_damaged_answers", lambda: redis.damaged)
+        if spool is not None:
+            read("spool_batches", lambda: spool.last_depth)
+
+    def _rendezvous(self) -> Rendezvous | None:
+        if self._redis is None or self._settings.redis_url is None:
+            return None
+        return Rendezvous(self._redis, self._settings.redis_url)
 
     def _link(self, budget_seconds: float) -> RedisLink | None:
         url = self._settings.redis_url

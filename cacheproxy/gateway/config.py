@@ -28,8 +28,16 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Calls to model servers under way at once; the next one is refused with 503."""
     connect_timeout_seconds: float = 5.0
     disconnect_grace_seconds: float = 30.0
-    """How long an upstream's answer is still read after the client has gone."""
+    disconnect_grace_tokens: int = 4096
+    """How long, and for how many tokens of a stream, an upstream's answer is still read after everybody has gone."""
+    follow_seconds: float = 60.0
+    """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0
+
+    max_metric_names: int = 100
+    """Models, and upstreams, that metrics tell apart; the rest is counted as ``other``."""
+    metrics_dir: str | None = None
+    """A local folder in which the processes of one port share their numbers; without it each speaks for itself."""
 
     memory_cache_bytes: int = 256 * MIB
     redis_budget_seconds: float = 0.02

@@ -33,6 +33,8 @@ PASSED_HEADERS = ("content-type", "content-language", "retry-after", "retry-afte
 """What of an upstream's headers reaches the client. The rest speaks of the operator's account, or is only ever
 true of a miss."""
 EVENT_STREAM = "text/event-stream"
+END_SECONDS = 0.02
+"""How long the connection's end is waited for after a stream's own, so that the connection can be used again."""
 
 
 class UpstreamAnswer(NamedTuple):

@@ -168,6 +168,7 @@ def _run(processes: dict[str, list[str]]) -> int:
         MARK: str(settings.HOME),
         "SECRET_KEY": settings.SECRET_KEY,
         "KEY_PEPPER": settings.KEY_PEPPER,
+        "METRICS_DIR": str(settings.HOME / "metrics"),
     }
     for name, command in processes.items():
         manager.add_process(name, f"exec {shlex.join(command)}", env=environment, cwd=str(settings.ROOT))

@@ -99,7 +99,7 @@ class Party:
         tariff = tariff_at(self.plan.book, "small", call.now)
         assert tariff is not None
         facts = Facts(MODEL, None, as_kept=True, output_limit=output)
-        return Ask(call, Caller(self.access, 1), PLAIN, body, facts, tariff)
+        return Ask(call, Caller(self.access, 1), PLAIN, body, facts, tariff, None)
 
     def counter(self, of: Budget) -> bytes:
         """Return the key of a budget's counter now."""
