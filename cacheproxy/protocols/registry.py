@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from cacheproxy.protocols import predict
-from cacheproxy.protocols.openai import chat, completions, embeddings
+from cacheproxy.protocols.openai import chat, completions, embeddings, responses
 from cacheproxy.protocols.request import Dialect
 
 
@@ -19,6 +19,7 @@ ROUTES: dict[str, Route] = {
     "/v1/chat/completions": Route(chat.DIALECT),
     "/v1/completions": Route(completions.DIALECT),
     "/v1/embeddings": Route(embeddings.DIALECT),
+    "/v1/responses": Route(responses.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
 ELSEWHERE = Route(chat.DIALECT)

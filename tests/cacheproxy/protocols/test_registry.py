@@ -12,6 +12,7 @@ from cacheproxy.protocols.registry import find_route
         ("/v1/chat/completions", "chat.completions", ""),
         ("/v1/completions", "completions", ""),
         ("/v1/embeddings", "embeddings", ""),
+        ("/v1/responses", "responses", ""),
         ("/v1/predict/ocr", "predict", "ocr"),
         ("/v1/predict/paddle/ocr-v4", "predict", "paddle/ocr-v4"),
     ],
