@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from cacheproxy.protocols import predict
 from cacheproxy.protocols.anthropic import count_tokens, messages
-from cacheproxy.protocols.openai import chat, completions, embeddings
+from cacheproxy.protocols.openai import chat, completions, embeddings, responses
 from cacheproxy.protocols.request import Dialect
 
 
@@ -22,6 +22,7 @@ ROUTES: dict[str, Route] = {
     "/v1/embeddings": Route(embeddings.DIALECT),
     "/v1/messages": Route(messages.DIALECT),
     "/v1/messages/count_tokens": Route(count_tokens.DIALECT),
+    "/v1/responses": Route(responses.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
 ELSEWHERE = Route(chat.DIALECT)
