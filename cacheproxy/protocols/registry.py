@@ -6,7 +6,7 @@ from cacheproxy.protocols import predict
 from cacheproxy.protocols.anthropic import count_tokens, messages
 from cacheproxy.protocols.oip import infer
 from cacheproxy.protocols.oip.paths import find_place
-from cacheproxy.protocols.openai import chat, embeddings
+from cacheproxy.protocols.openai import chat, completions, embeddings
 from cacheproxy.protocols.request import Dialect
 
 
@@ -20,6 +20,7 @@ class Route(NamedTuple):
 
 ROUTES: dict[str, Route] = {
     "/v1/chat/completions": Route(chat.DIALECT),
+    "/v1/completions": Route(completions.DIALECT),
     "/v1/embeddings": Route(embeddings.DIALECT),
     "/v1/messages": Route(messages.DIALECT),
     "/v1/messages/count_tokens": Route(count_tokens.DIALECT),
