@@ -38,13 +38,16 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.gateway.work import Led, Part, Result, Work
+from cacheproxy.gateway.work import Found, Led, Part, Result, Work
 from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
 from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
 _decode = msgspec.json.Decoder().decode
+
+FAILURES = frozenset({429, 500, 502, 503, 504, 529})
+"""Answers of an upstream for which a stale one may stand in (RFC 5861, section 4, and being turned away)."""
 
 
 class Misses:
@@ -86,9 +89,29 @@ class Misses:
         except UpstreamError:
             work.used = _partial(work)
             raise
-        return found or await self._lead(work)
+        return found or await self._lead_or_stand_in(work)
 
-    async def _lead(self, work: Work) -> Result:
+    async def _lead_or_stand_in(self, work: Work) -> Result:
+        """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
+        try:
+            result = await self._lead(work)
+        except UpstreamError as problem:
+            stale = None if work.begun else await self._stale(work.leader, problem.status)
+            if stale is None:
+                raise
+            return stale
+        if result.status in FAILURES:
+            return await self._stale(work.leader, result.status) or result
+        return result
+
+    async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
+        seconds = ask.facts.model.cache.stale_if_error_seconds
+        if not seconds or not ask.may_read or ask.facts.key is None:
+            return None
+        stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
+        return Found(stored, "stale", failure_status) if stored is not None else None
+
+    async def _lead(self, work: Work) -> Led:
         """Ask the upstream, within the caller's limits.
 
         Raises:
@@ -323,6 +346,10 @@ def _is_json_object(body: bytes) -> bool:
         return isinstance(_decode(body), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _since_us(started_ns: int) -> int:
