@@ -45,8 +45,13 @@ class StoredAnswer(msgspec.Struct):
     output_reasoning: int
     units: int
     quality: KeptQuality
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
+
+    def age_seconds(self, now_ms: int) -> int:
+        """Return how old the answer is."""
+        return max(0, now_ms - self.stored_at_ms) // 1000
 
 
 def encode_answer(answer: StoredAnswer) -> bytes:

@@ -11,12 +11,16 @@ from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused
 
 logger = logging.getLogger(__name__)
 
-KEY_PREFIX = b"zerorate:"
 FAILURES = (RedisAway, RedisRefused)
 
 
+def answer_name(key: bytes) -> bytes:
+    """Return under which name Redis keeps the answer of *key*; all that a script touches shares the braces' slot."""
+    return b"zerorate:answer:{" + key + b"}"
+
+
 class RedisCache:
-    """Answers in Redis under ``zerorate:`` and their key, expiring by themselves."""
+    """Answers in Redis, each under its key, expiring by themselves."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -29,16 +33,16 @@ class RedisCache:
         try:
             await self._link.connect()
         except FAILURES as failure:
-            self._count(failure)
+            self.failed(failure)
 
     async def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
         """Return the answer under *key*; None where there is none, it is damaged, or Redis is not quick enough."""
         try:
-            value = await self._link.ask(b"GET", KEY_PREFIX + key)
+            value = await self._link.ask(b"GET", answer_name(key))
         except FAILURES as failure:
-            self._count(failure)
+            self.failed(failure)
             return None
-        self._recovered()
+        self.recovered()
         if value is None:
             return None
         answer = decode_answer(value)
@@ -53,14 +57,15 @@ class RedisCache:
         """Store *answer* until it expires; False where Redis did not take it within the budget."""
         lifetime_ms = max(1, answer.expires_at_ms - now_ms)
         try:
-            await self._link.ask(b"SET", KEY_PREFIX + key, encode_answer(answer), b"PX", lifetime_ms)
+            await self._link.ask(b"SET", answer_name(key), encode_answer(answer), b"PX", lifetime_ms)
         except FAILURES as failure:
-            self._count(failure)
+            self.failed(failure)
             return False
-        self._recovered()
+        self.recovered()
         return True
 
-    def _count(self, failure: Exception) -> None:
+    def failed(self, failure: Exception) -> None:
+        """Count a failure; the first of several is logged."""
         self.failures += 1
         if not self._failing:
             logger.warning(
@@ -69,7 +74,8 @@ class RedisCache:
             )
         self._failing = True
 
-    def _recovered(self) -> None:
+    def recovered(self) -> None:
+        """Say that Redis answers."""
         if self._failing:
             logger.info("Redis answers again (%d failures so far).", self.failures)
         self._failing = False

@@ -1,5 +1,6 @@
 """One call as it came in, and the way back to its client."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+
+WATCH_AFTER_SECONDS = 0.1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,6 +35,7 @@ class Call:
     __slots__ = (
         "_receive",
         "_send",
+        "client",
         "event_id",
         "gone",
         "headers",
@@ -45,7 +49,14 @@ class Call:
     )
 
     def __init__(
-        self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        path: str,
+        route: Route,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        *,
+        client: tuple[str, int] | None = None,
     ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
@@ -56,6 +67,7 @@ class Call:
         self.path = path
         self.route = route
         self.headers = headers
+        self.client = client
         self.started = False
         self.gone = False
         self._receive = receive
@@ -86,6 +98,10 @@ class Call:
             if size > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
         return b"".join(parts)
+
+    def watch(self, on_gone: Callable[[], None]) -> "Watch":
+        """Return a watch that calls *on_gone* when the client hangs up. To be used after the body was read."""
+        return Watch(self, on_gone)
 
     async def wait_until_gone(self) -> None:
         """Return when the client has hung up. To be called after the body was read."""
@@ -119,6 +135,29 @@ class Call:
                     await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
+
+
+class Watch:
+    """Looks out for a client hanging up. It starts a little late, for most calls are over by then."""
+
+    def __init__(self, call: Call, on_gone: Callable[[], None]) -> None:
+        self._call = call
+        self._on_gone = on_gone
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._start)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        await self._call.wait_until_gone()
+        self._on_gone()
 
 
 def _part(message: Message) -> bytes:

@@ -4,32 +4,40 @@
 
     GatewayError                      status  code
     ├── BadRequest                    400     invalid_json, missing_field, invalid_field …
+    │   └── MaxTokensExceeded                 max_tokens_exceeded
     ├── Unauthenticated               401
     │   ├── MissingKey                        missing_api_key
     │   ├── MalformedKey                      malformed_api_key
     │   ├── UnknownKey                        invalid_api_key
     │   ├── ExpiredKey                        expired_api_key
     │   └── RevokedKey                        revoked_api_key
+    ├── BudgetExceeded                402     budget_exceeded
     ├── Forbidden                     403
     │   ├── WrongScope                        insufficient_scope
     │   ├── TenantSuspended                   tenant_suspended
     │   ├── NoPlan                            no_plan
-    │   └── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotAllowed                   model_not_allowed
+    │   └── NetworkNotAllowed                 network_not_allowed
     ├── NotFound                      404
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
     ├── MethodNotAllowed              405     method_not_allowed
     ├── EventConflict                 409     event_conflict
     ├── BodyTooLarge                  413     request_too_large
+    ├── RateLimited                   429     rate_limit_exceeded
+    │   └── TooManyConcurrent                 rate_limit_exceeded
     ├── InternalError                 500     internal_error
     ├── UpstreamError                 502
     │   ├── UpstreamNotConfigured             upstream_not_configured
     │   ├── UpstreamUnreachable               upstream_unreachable
+    │   ├── UpstreamLost                      upstream_unreachable
     │   ├── UpstreamBroken                    upstream_broken
     │   └── UpstreamTimeout       504         upstream_timeout
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
+    │   ├── UpstreamUnavailable               upstream_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
 
@@ -37,7 +45,9 @@ Every answer to a refused call has the shape of the protocol that was spoken. ``
 sending the same call again cannot help; OpenAI's clients read that from ``x-should-retry: false``.
 """
 
-from typing import ClassVar
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 
 class GatewayError(Exception):
@@ -45,8 +55,10 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
-    retryable: ClassVar[bool] = False
-    retry_after_seconds: ClassVar[int | None] = None
+    retryable: bool = False
+    retry_after_seconds: int | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Beside those that every refusal has."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -62,6 +74,28 @@ class BadRequest(GatewayError):
     def __init__(self, message: str, *, code: str = "invalid_request", param: str | None = None) -> None:
         super().__init__(message, param=param)
         self.code = code
+
+
+class MaxTokensExceeded(BadRequest):
+    """More output is asked for than the plan or the key allows."""
+
+    def __init__(self, asked: int, limit: int) -> None:
+        super().__init__(
+            f"{asked:,} tokens of output are asked for; {limit:,} is the most that one call may. Ask for less.",
+            code="max_tokens_exceeded",
+        )
+
+
+class BudgetExceeded(GatewayError):
+    """The call might cost more than a budget has left."""
+
+    status = 402
+    code = "budget_exceeded"
+
+    def __init__(self, period: str) -> None:
+        super().__init__(
+            f"The budget of this {period} does not allow this call. Raise it, or wait for the {period} to end (UTC)."
+        )
 
 
 class Unauthenticated(GatewayError):
@@ -166,6 +200,26 @@ class ModelNotInPlan(Forbidden):
         )
 
 
+class ModelNotAllowed(Forbidden):
+    """The key is bound to other models."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"This API key may not use the model '{model}'. GET /v1/models lists those it may.", param="model"
+        )
+
+
+class NetworkNotAllowed(Forbidden):
+    """The key is bound to other networks."""
+
+    code = "network_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This API key may not be used from this address. Use it from its own networks.")
+
+
 class NotFound(GatewayError):
     """There is no such thing."""
 
@@ -229,6 +283,33 @@ class BodyTooLarge(GatewayError):
         )
 
 
+class RateLimited(GatewayError):
+    """A rate is used up; waiting helps, unless the call alone is too large for it."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, headers: Sequence[tuple[bytes, bytes]] = (), retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.headers = headers
+        self.retryable = retry_after_ms is not None
+        if retry_after_ms is not None:
+            self.headers = [*headers, (b"retry-after-ms", b"%d" % retry_after_ms)]
+            self.retry_after_seconds = -(-retry_after_ms // 1000)
+
+
+class TooManyConcurrent(RateLimited):
+    """As many calls are under way at once as the plan or the key allows."""
+
+    def __init__(self, at_once: int, holder: str, retry_after_ms: int) -> None:
+        super().__init__(
+            f"{at_once:,} calls are under way, the most at once of {holder}. Try again when one has ended.",
+            retry_after_ms=retry_after_ms,
+        )
+
+
 class InternalError(GatewayError):
     """Our own fault; the log has the rest under the request id."""
 
@@ -245,6 +326,8 @@ class UpstreamError(GatewayError):
 
     status = 502
     retryable = True
+    untouched: ClassVar[bool] = False
+    """Whether it is certain that no upstream has worked on the call."""
 
 
 class UpstreamNotConfigured(UpstreamError):
@@ -260,12 +343,27 @@ class UpstreamNotConfigured(UpstreamError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection, or it was lost before the answer began."""
+    """No connection was made, in time or at all."""
+
+    code = "upstream_unreachable"
+    untouched = True
+
+    def __init__(self, timeout_seconds: float | None = None) -> None:
+        late = "cannot be reached at the moment"
+        if timeout_seconds is not None:
+            late = f"did not accept a connection within {timeout_seconds:g} seconds"
+        super().__init__(f"The server of this model {late}. Try again later.")
+
+
+class UpstreamLost(UpstreamError):
+    """The connection was lost before the answer began. Whether the call was worked on, nobody knows."""
 
     code = "upstream_unreachable"
 
     def __init__(self) -> None:
-        super().__init__("The server of this model cannot be reached at the moment. Try again later.")
+        super().__init__(
+            "The connection to the server of this model was lost before it answered. Nothing was charged; try again."
+        )
 
 
 class UpstreamBroken(UpstreamError):
@@ -278,15 +376,19 @@ class UpstreamBroken(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """No complete answer within the model's time limit."""
+    """No answer, or none to its end, within one of the upstream's time limits."""
 
     status = 504
     code = "upstream_timeout"
+    _SAYING: ClassVar = {
+        "first_byte": "did not begin to answer within {:g} seconds. Try again later.",
+        "idle": "stopped in the middle of its answer for {:g} seconds. Try again.",
+        "total": "did not answer within {:g} seconds. Ask for less, or try again.",
+    }
 
-    def __init__(self, timeout_seconds: float) -> None:
-        super().__init__(
-            f"The server of this model did not answer within {timeout_seconds:g} seconds. Ask for less, or try again."
-        )
+    def __init__(self, limit: Literal["first_byte", "idle", "total"], timeout_seconds: float) -> None:
+        super().__init__("The server of this model " + self._SAYING[limit].format(timeout_seconds))
+        self.limit = limit
 
 
 class Unavailable(GatewayError):
@@ -307,12 +409,24 @@ class NotReady(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """As many upstream calls are under way as the settings allow."""
+    """As many upstream calls are under way, to all upstreams or to the model's, as the settings allow."""
 
     code = "gateway_overloaded"
 
     def __init__(self) -> None:
         super().__init__("Too many calls are under way. Try again in a few seconds.")
+
+
+class UpstreamUnavailable(Unavailable):
+    """Every upstream of the model failed so often of late that it is left alone for a while."""
+
+    code = "upstream_unavailable"
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(
+            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
+        )
 
 
 class RecorderUnavailable(Unavailable):

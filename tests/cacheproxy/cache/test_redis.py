@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cacheproxy.cache.answer import StoredAnswer
-from cacheproxy.cache.redis import KEY_PREFIX, RedisCache
+from cacheproxy.cache.redis import RedisCache, answer_name
 from cacheproxy.redis_link import RedisLink, open_link
 from tests.cacheproxy.cache.conftest import NOW_MS
 from tests.cacheproxy.conftest import Connect
@@ -48,19 +48,19 @@ async def test_what_was_put_is_got_by_anyone(
 
 async def test_it_expires_with_the_answer(cache: RedisCache, redis: Any, make_answer: Make) -> None:
     await cache.put(b"k", make_answer(lifetime_ms=5_000), NOW_MS)
-    assert 4_000 < await redis.pttl(KEY_PREFIX + b"k") <= 5_000
+    assert 4_000 < await redis.pttl(answer_name(b"k")) <= 5_000
     assert await cache.get(b"k", NOW_MS + 5_000) is None
 
 
 async def test_a_damaged_value_is_a_miss(cache: RedisCache, redis: Any, make_answer: Make) -> None:
     await cache.put(b"k", make_answer(), NOW_MS)
-    await redis.setrange(KEY_PREFIX + b"k", 30, b"!")
+    await redis.setrange(answer_name(b"k"), 30, b"!")
     assert await cache.get(b"k", NOW_MS) is None
     assert (cache.damaged, cache.failures) == (1, 0)
 
 
 async def test_a_value_of_another_kind_is_a_miss(cache: RedisCache, redis: Any) -> None:
-    await redis.rpush(KEY_PREFIX + b"k", "a list")
+    await redis.rpush(answer_name(b"k"), "a list")
     assert await cache.get(b"k", NOW_MS) is None
     assert cache.failures == 1
 

@@ -62,6 +62,7 @@ async def serve(port: int) -> None:
         "lifespan": "off",
         "http": HttpProtocol,
         "access_log": False,
+        "proxy_headers": False,
         "log_level": "warning",
     }
     await gateway.startup()

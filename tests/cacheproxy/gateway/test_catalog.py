@@ -16,15 +16,31 @@ def model_row(**changes: Any) -> dict[str, Any]:
     return {
         "model": "small",
         "version": "1",
+        "retry": "safe",
+        "targets": targets({}),
+        "cache": "{}",
+        "metering": "{}",
+    } | changes
+
+
+def targets(*changes: dict[str, Any]) -> str:
+    """Return the view's column: the usual target once for each of the changes to it."""
+    usual = {
         "upstream": "local",
         "protocol": "openai",
         "url": "http://127.0.0.1:9100/v1/",
         "upstream_model": "small",
         "api_key_env": "",
-        "timeout_seconds": 5.0,
-        "cache": "{}",
-        "metering": "{}",
-    } | changes
+        "weight": 1,
+        "priority": 0,
+        "timeout_seconds": 5,
+        "connect_timeout_seconds": 5,
+        "first_byte_timeout_seconds": 5,
+        "idle_timeout_seconds": 60,
+        "breaker_failures": 5,
+        "breaker_open_seconds": 10,
+    }
+    return json.dumps([usual | change for change in changes])
 
 
 def price(amount: Any, effective_from: str) -> dict[str, Any]:
@@ -45,6 +61,7 @@ def plan_row(**changes: Any) -> dict[str, Any]:
         "currency": "USD",
         "prices": json.dumps(prices),
         "hit_discounts": "[]",
+        "limits": "{}",
     }
     return row | changes
 
@@ -64,6 +81,13 @@ def access_row(**changes: Any) -> dict[str, Any]:
         "plan_id": 1,
         "plan_starts_at": NOW,
         "plan_ends_at": NOW + HOUR,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrent_requests": None,
+        "max_output_tokens": None,
+        "allowed_models": [],
+        "allowed_networks": [],
+        "budgets": "[]",
     } | changes
 
 
@@ -94,9 +118,9 @@ def test_another_upstream_or_metering_rule_is_another_place_in_the_cache() -> No
     catalog = Catalog()
     rows = [
         model_row(model="a"),
-        model_row(model="b", url="http://127.0.0.1:9200/v1"),
+        model_row(model="b", targets=targets({"url": "http://127.0.0.1:9200/v1"})),
         model_row(model="c", metering='{"units": {"per_call": 1}}'),
-        model_row(model="d", upstream_model="large"),
+        model_row(model="d", targets=targets({"upstream_model": "large"})),
     ]
     catalog.replace_models(rows, [])
     assert len({model.upstream_digest for model in catalog.models.values()}) == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheproxy.gateway.upstream import read_secret
+from cacheproxy.gateway.upstreams.secrets import read_secret
 from tests.cacheproxy.gateway.world import Client
 from tests.fakes.upstream import FakeUpstream, answer, chat_answer, chat_events, raw_answer, stream
 
