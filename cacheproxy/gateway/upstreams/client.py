@@ -92,9 +92,12 @@ class Client:
     ) -> aiohttp.ClientResponse:
         assert self._session is not None, "start() comes first"
         try:
-            response = await self._session.post(
+            response = await self._session.request(
+                call.method,
                 target.url + call.path,
-                data=call.body if len(call.body) < MIB else io.BytesIO(call.body),  # large ones part by part
+                data=(call.body or None)
+                if len(call.body) < MIB
+                else io.BytesIO(call.body),  # large ones part by part
                 headers=_headers(target, call, user_agent),
                 timeout=_limits(target),
                 allow_redirects=False,
