@@ -3,7 +3,16 @@
 from typing import NamedTuple
 
 from cacheproxy.protocols import predict
-from cacheproxy.protocols.openai import chat, completions, embeddings, responses
+from cacheproxy.protocols.openai import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    images,
+    moderations,
+    rerank,
+    responses,
+)
 from cacheproxy.protocols.request import Dialect
 
 
@@ -20,6 +29,11 @@ ROUTES: dict[str, Route] = {
     "/v1/completions": Route(completions.DIALECT),
     "/v1/embeddings": Route(embeddings.DIALECT),
     "/v1/responses": Route(responses.DIALECT),
+    "/v1/moderations": Route(moderations.DIALECT),
+    "/v1/audio/transcriptions": Route(audio.TRANSCRIPTIONS),
+    "/v1/audio/translations": Route(audio.TRANSLATIONS),
+    "/v1/images/generations": Route(images.DIALECT),
+    "/v1/rerank": Route(rerank.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
 ELSEWHERE = Route(chat.DIALECT)
