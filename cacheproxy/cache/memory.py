@@ -12,6 +12,7 @@ class MemoryCache:
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.used_bytes = 0
+        self.evictions = 0
         self._answers: dict[bytes, StoredAnswer] = {}
 
     def __len__(self) -> int:
@@ -23,10 +24,18 @@ class MemoryCache:
         if answer is None:
             return None
         if answer.expires_at_ms <= now_ms:
-            self.used_bytes -= _size(answer)
+            if answer.stale_until_ms <= now_ms:
+                self.used_bytes -= _size(answer)
+            else:
+                self._answers[key] = answer
             return None
         self._answers[key] = answer
         return answer
+
+    def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
+        """Return the answer under *key*, expired by up to *max_stale_seconds* if that was foreseen when it was put."""
+        answer = self._answers.get(key)
+        return answer if answer is not None and answer.may_stand_in(now_ms, max_stale_seconds) else None
 
     def put(self, key: bytes, answer: StoredAnswer) -> bool:
         """Keep *answer* and let the least recently used go until all fits; False where it alone is too large."""
@@ -38,6 +47,7 @@ class MemoryCache:
         self.used_bytes += size
         while self.used_bytes > self.capacity_bytes:
             self.discard(next(iter(self._answers)))
+            self.evictions += 1
         return True
 
     def discard(self, key: bytes) -> None:
@@ -48,4 +58,5 @@ class MemoryCache:
 
 
 def _size(answer: StoredAnswer) -> int:
-    return len(answer.body) + ENTRY_OVERHEAD_BYTES
+    headers = sum(len(name) + len(value) for name, value in answer.headers)
+    return len(answer.body) + headers + ENTRY_OVERHEAD_BYTES

@@ -4,97 +4,85 @@ Redis may be slow, away, full or wrong; a call never waits longer for it than th
 because of it. What goes wrong is counted, logged once when it begins and once when it ends.
 """
 
-import asyncio
 import logging
-from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer, is_of_another_layout
+from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused
 
 logger = logging.getLogger(__name__)
 
-KEY_PREFIX = b"zerorate:"
-MAX_CONNECTIONS = 64
-CONNECT_SECONDS = 1.0
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisAway, RedisRefused)
 
 
-def open_redis(url: str) -> Any:
-    """Return a client for *url*: ``redis://``, ``rediss://``, ``unix://`` or ``redis+cluster://``.
-
-    It connects when used, and never retries by itself: whoever calls knows how long there is to wait.
-    """
-    retry = Retry(NoBackoff(), 0)
-    if url.startswith("redis+cluster://"):
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), retry=retry)
-    pool = BlockingConnectionPool.from_url(url, max_connections=MAX_CONNECTIONS, timeout=1, retry=retry)
-    return Redis.from_pool(pool)
+def answer_name(key: bytes) -> bytes:
+    """Return under which name Redis keeps the answer of *key*; all that a script touches shares the braces' slot."""
+    return b"zerorate:answer:{" + key + b"}"
 
 
 class RedisCache:
-    """Answers in Redis under ``zerorate:`` and their key, expiring by themselves."""
+    """Answers in Redis, each under its key, expiring by themselves."""
 
-    def __init__(self, client: Any, *, budget_seconds: float) -> None:
-        self._client = client
-        self._budget_seconds = budget_seconds
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
         self.failures = 0
         self.damaged = 0
         self._failing = False
 
     async def connect(self) -> None:
-        """Open a connection, so that the first look-up does not wait for one; say so where there is none to be had."""
+        """Connect, so that the first look-up does not wait for it; say so where there is no connection to be had."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._client.ping()
+            await self._link.connect()
         except FAILURES as failure:
-            self._count(failure)
+            self.failed(failure)
 
     async def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
         """Return the answer under *key*; None where there is none, it is damaged, or Redis is not quick enough."""
+        answer = await self._kept(key)
+        return answer if answer is not None and now_ms < answer.expires_at_ms else None
+
+    async def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
+        """Return the answer under *key*, expired by up to *max_stale_seconds* if that was foreseen when it was put."""
+        answer = await self._kept(key)
+        return answer if answer is not None and answer.may_stand_in(now_ms, max_stale_seconds) else None
+
+    async def _kept(self, key: bytes) -> StoredAnswer | None:
         try:
-            async with asyncio.timeout(self._budget_seconds):
-                value = await self._client.get(KEY_PREFIX + key)
+            value = await self._link.ask(b"GET", answer_name(key))
         except FAILURES as failure:
-            self._count(failure)
+            self.failed(failure)
             return None
-        self._recovered()
+        self.recovered()
         if value is None:
             return None
         answer = decode_answer(value)
-        if answer is None:
+        if answer is None and not is_of_another_layout(value):
             self.damaged += 1
             logger.warning("A damaged answer in Redis was ignored (%d so far).", self.damaged)
-        elif answer.expires_at_ms <= now_ms:
-            return None
         return answer
 
     async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
-        """Store *answer* until it expires; False where Redis did not take it within the budget."""
+        """Store *answer* for as long as it is of use; False where Redis did not take it within the budget."""
+        lifetime_ms = max(1, answer.kept_until_ms - now_ms)
         try:
-            async with asyncio.timeout(self._budget_seconds):
-                await self._client.set(
-                    KEY_PREFIX + key, encode_answer(answer), px=max(1, answer.expires_at_ms - now_ms)
-                )
+            await self._link.ask(b"SET", answer_name(key), encode_answer(answer), b"PX", lifetime_ms)
         except FAILURES as failure:
-            self._count(failure)
+            self.failed(failure)
             return False
-        self._recovered()
+        self.recovered()
         return True
 
-    def _count(self, failure: BaseException) -> None:
+    def failed(self, failure: Exception) -> None:
+        """Count a failure; the first of several is logged."""
         self.failures += 1
         if not self._failing:
             logger.warning(
                 "Redis does not answer (%s); calls go on without the shared cache. Check REDIS_URL and the server.",
-                str(failure) or type(failure).__name__,
+                failure,
             )
         self._failing = True
 
-    def _recovered(self) -> None:
+    def recovered(self) -> None:
+        """Say that Redis answers."""
         if self._failing:
             logger.info("Redis answers again (%d failures so far).", self.failures)
         self._failing = False

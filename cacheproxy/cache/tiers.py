@@ -1,6 +1,8 @@
 """The tiers as one cache: memory, then Redis; what is found further away is kept nearer."""
 
+import asyncio
 import random
+from collections.abc import Collection
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.memory import MemoryCache
@@ -23,15 +25,23 @@ class Tiers:
             self.memory.put(key, answer)
         return answer
 
-    async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
-        """Store *answer* in every tier; True where at least one kept it.
+    async def fetch_many(self, keys: Collection[bytes], now_ms: int) -> dict[bytes, StoredAnswer]:
+        """Return those of *keys* that any tier has an answer for; Redis is asked for all of the rest at once."""
+        found = {key: answer for key in keys if (answer := self.memory.get(key, now_ms)) is not None}
+        rest = [key for key in keys if key not in found]
+        fetched = await asyncio.gather(*(self.fetch(key, now_ms) for key in rest)) if self.redis else ()
+        found.update((key, answer) for key, answer in zip(rest, fetched) if answer is not None)  # noqa: B905
+        return found
 
-        Call it only after the event that *answer* names as its source is durable.
+    async def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
+        """Return an answer that may stand in for the upstream's failure, the younger one of all tiers'.
+
+        Another gateway may have a fresh one by now; that does as well.
         """
-        kept = self.memory.put(key, answer)
-        if self.redis is not None:
-            kept = await self.redis.put(key, answer, now_ms) or kept
-        return kept
+        near = self.memory.get_stale(key, now_ms, max_stale_seconds)
+        far = await self.redis.get_stale(key, now_ms, max_stale_seconds) if self.redis is not None else None
+        found = [answer for answer in (near, far) if answer is not None]
+        return max(found, key=lambda answer: answer.stored_at_ms, default=None)
 
 
 def expiry_ms(now_ms: int, ttl_seconds: int, jitter: float) -> int:

@@ -7,20 +7,30 @@ from typing import Any
 import msgspec
 
 from cacheproxy.cache.memory import MemoryCache
-from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
+from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
+from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.limits import Limits
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.rendezvous import Rendezvous
+from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
-from cacheproxy.gateway.upstream import Upstream
+from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
+from cacheproxy.redis_link import RedisLink, open_link
 
 logger = logging.getLogger(__name__)
 
@@ -34,46 +44,78 @@ class Gateway:
         self._settings = settings
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
-        self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
-        self._redis = open_redis(settings.redis_url) if settings.redis_url else None
-        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), self._shared_cache())
-        self._recorder = Recorder(settings, Spool(self._redis) if self._redis is not None else None)
-        self._upstream = Upstream(settings)
-        misses = Misses(
-            self._upstream, self._tiers, self._recorder, grace_seconds=settings.disconnect_grace_seconds
+        self._door = Door(
+            self._catalog,
+            self._feed,
+            key_pepper=settings.key_pepper,
+            trusted_proxies=settings.trusted_proxies,
         )
-        self._flight = Flight(settings, self._door, self._tiers, self._recorder, misses)
+        self.metrics = Metrics(max_names=settings.max_metric_names)
+        self.exposition = Exposition(self.metrics, settings.metrics_dir)
+        self._redis = self._link(settings.redis_budget_seconds)
+        self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
+        shared = RedisCache(self._redis) if self._redis is not None else None
+        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
+        self._recorder = Recorder(settings, self._spool, self.metrics)
+        self.health = Health(self._catalog, self._recorder, self._spool)
+        self._read_gauges()
+        self._upstreams = Upstreams(settings)
+        self._limits = Limits(settings, self._catalog, self._redis)
+        self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
+        self._idempotency = Idempotency(settings, self._idempotency_redis)
+        self._flight = Flight(
+            settings,
+            self._door,
+            self._tiers,
+            self._coalescing,
+            Misses(
+                self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
+            ),
+            Delivery(self._recorder, self._limits, self.metrics),
+            self._idempotency,
+        )
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
-        await self._upstream.start()
+        await self.exposition.start()
+        await self._upstreams.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
+        await self._coalescing.start()
+        await self._limits.start()
+        if self._spool is not None:
+            await self._spool.connect()
+        await self._idempotency.connect()
         await self._recorder.start()
         await self._feed.start()
 
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
+        self.health.draining = True
         try:
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._limits.stop()
+        await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
-        await self._upstream.stop()
-        if self._redis is not None:
-            await self._redis.aclose()
-
-    def ready(self) -> bool:
-        """Return whether keys can be checked: the catalog was loaded once."""
-        return self._catalog.loaded
+        await self._upstreams.stop()
+        for link in (self._redis, self._spool_redis, self._idempotency_redis):
+            if link is not None:
+                await link.close()
+        await self.exposition.stop()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(
+            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+        )
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -84,20 +126,39 @@ class Gateway:
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
-            await _refuse(call, error)
+            await self._refuse(call, error)
         except ClientGone:
             pass
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
-            await _refuse(call, InternalError())
+            await self._refuse(call, InternalError())
 
-    def _shared_cache(self) -> RedisCache | None:
-        if self._redis is None:
+    async def _refuse(self, call: Call, error: GatewayError) -> None:
+        self.metrics.call_refused(call.route.dialect.surface, error.code, error.status)
+        await _refuse(call, error)
+
+    def _read_gauges(self) -> None:
+        read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        read("memory_cache_bytes", lambda: memory.used_bytes)
+        read("memory_cache_entries", lambda: len(memory))
+        read("memory_cache_evictions", lambda: memory.evictions)
+        if redis is not None:
+            read("redis_failures", lambda: redis.failures)
+            read("redis_damaged_answers", lambda: redis.damaged)
+        if spool is not None:
+            read("spool_batches", lambda: spool.last_depth)
+
+    def _rendezvous(self) -> Rendezvous | None:
+        if self._redis is None or self._settings.redis_url is None:
             return None
-        return RedisCache(self._redis, budget_seconds=self._settings.redis_budget_seconds)
+        return Rendezvous(self._redis, self._settings.redis_url)
+
+    def _link(self, budget_seconds: float) -> RedisLink | None:
+        url = self._settings.redis_url
+        return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         listed = [
             {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
             for model in self._door.models(caller, call.now)
@@ -124,6 +185,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
+        *error.headers,
     ]
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))

@@ -1,9 +1,10 @@
 """One call as it came in, and the way back to its client."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from cacheproxy.gateway.errors import BodyTooLarge
@@ -15,11 +16,20 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+WATCH_AFTER_SECONDS = 0.1
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ClientGone(Exception):
     """The client hung up before its request was whole; there is nobody to answer."""
+
+
+class Tape(Protocol):
+    """Takes note of what is sent, even once there is nobody to receive it."""
+
+    async def take(self, message: Message) -> None:
+        """Take note of *message*, before it is sent."""
 
 
 class Call:
@@ -32,6 +42,7 @@ class Call:
     __slots__ = (
         "_receive",
         "_send",
+        "client",
         "event_id",
         "gone",
         "headers",
@@ -42,10 +53,19 @@ class Call:
         "route",
         "started",
         "started_ns",
+        "taken_over",
+        "tape",
     )
 
     def __init__(
-        self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        path: str,
+        route: Route,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        *,
+        client: tuple[str, int] | None = None,
     ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
@@ -56,10 +76,20 @@ class Call:
         self.path = path
         self.route = route
         self.headers = headers
+        self.client = client
+        self.taken_over = False
+        self.tape: Tape | None = None
         self.started = False
         self.gone = False
         self._receive = receive
         self._send = send
+
+    def carry_on(self, event_id: UUID, now: datetime, *, taken_over: bool = False) -> None:
+        """Be the call that came as *event_id* at *now*."""
+        self.event_id = event_id
+        self.request_id = str(event_id).encode()
+        self.now = now
+        self.taken_over = taken_over
 
     def elapsed_us(self) -> int:
         """Return the microseconds since the call came in."""
@@ -86,6 +116,10 @@ class Call:
             if size > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
         return b"".join(parts)
+
+    def watch(self, on_gone: Callable[[], None]) -> "Watch":
+        """Return a watch that calls *on_gone* when the client hangs up. To be used after the body was read."""
+        return Watch(self, on_gone)
 
     async def wait_until_gone(self) -> None:
         """Return when the client has hung up. To be called after the body was read."""
@@ -115,10 +149,35 @@ class Call:
     async def _deliver(self, *messages: Message) -> None:
         try:
             for message in messages:
+                if self.tape is not None:
+                    await self.tape.take(message)
                 if not self.gone:
                     await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
+
+
+class Watch:
+    """Looks out for a client hanging up. It starts a little late, for most calls are over by then."""
+
+    def __init__(self, call: Call, on_gone: Callable[[], None]) -> None:
+        self._call = call
+        self._on_gone = on_gone
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._start)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        await self._call.wait_until_gone()
+        self._on_gone()
 
 
 def _part(message: Message) -> bytes:

@@ -8,18 +8,46 @@ by the clock at every call, never by a reload.
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from billing.money import billionths
 from billing.rating.price_book import PriceBook
+from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
 from cacheproxy.gateway.tariff import Tariff, tariff_at
+from cacheproxy.gateway.upstreams.secrets import read_secret
 from cacheproxy.policy import CachePolicy
 
 logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 Value = TypeVar("Value")
+Network = IPv4Network | IPv6Network
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One place where a model is served: an upstream, how long it is waited for, and the operator's key to it."""
+
+    upstream: str
+    protocol: str
+    url: str
+    upstream_model: str
+    api_key_env: str
+    weight: int
+    priority: int
+    timeout_seconds: float
+    connect_timeout_seconds: float
+    first_byte_timeout_seconds: float
+    idle_timeout_seconds: float
+    breaker_failures: int
+    breaker_open_seconds: float
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Target {self.upstream}/{self.upstream_model}>"  # secrets stay out of logs
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -27,16 +55,19 @@ class Model(msgspec.Struct, frozen=True):
 
     name: str
     version: str
-    upstream: str
     protocol: str
-    url: str
-    upstream_model: str
-    api_key_env: str
-    timeout_seconds: float
+    targets: tuple[Target, ...]
+    retry: Literal["safe", "any"]
     cache: CachePolicy
     metering: dict[str, Any]
     upstream_digest: bytes
-    """Stands for upstream and metering rule in the cache key: another server, or count, is another answer."""
+    """Stands for targets and metering rule in the cache key: another server, or count, is another answer.
+
+    Weights, priorities and limits are not in it: they do not change what is answered.
+    """
+
+
+_decode_targets = msgspec.json.Decoder(tuple[Target, ...]).decode
 
 
 class Subscription(NamedTuple):
@@ -60,6 +91,12 @@ class Access(msgspec.Struct, frozen=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     subscriptions: tuple[Subscription, ...]
+    limits: KeyLimits = KeyLimits()
+    budgets: tuple[Budget, ...] = ()
+    allowed_models: frozenset[str] = frozenset()
+    """Empty: every model of the plan."""
+    allowed_networks: tuple[Network, ...] = ()
+    """Empty: the key may be used from anywhere."""
 
     def __repr__(self) -> str:
         return f"<Access {self.public_id} of {self.tenant_slug}>"  # secrets stay out of logs
@@ -73,12 +110,13 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A plan's price book."""
+    """A plan's price book, and its limits."""
 
     plan_id: int
     name: str
     currency: str
     book: PriceBook
+    limits: PlanLimits = PlanLimits()
 
 
 class Catalog:
@@ -164,34 +202,66 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
             expires_at=row["expires_at"],
             revoked_at=row["revoked_at"],
             subscriptions=subscriptions,
+            limits=KeyLimits(
+                requests_per_minute=row["requests_per_minute"],
+                tokens_per_minute=row["tokens_per_minute"],
+                concurrent_requests=row["concurrent_requests"],
+                max_output_tokens=row["max_output_tokens"],
+            ),
+            budgets=known.budgets if known else read_budgets(row["budgets"]),
+            allowed_models=frozenset(row["allowed_models"]),
+            allowed_networks=tuple(map(ip_network, row["allowed_networks"])),
         )
     return accesses
 
 
-def read_model(row: Row) -> Model:
-    """Return the model in a row of ``gateway_catalog``."""
-    return Model(
-        name=row["model"],
-        version=row["version"],
-        upstream=row["upstream"],
-        protocol=row["protocol"],
-        url=row["url"].rstrip("/"),
-        upstream_model=row["upstream_model"],
-        api_key_env=row["api_key_env"] or "",
-        timeout_seconds=row["timeout_seconds"],
-        cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
-        metering=msgspec.json.decode(row["metering"] or "{}"),
-        upstream_digest=msgspec.json.encode(
-            [row["protocol"], row["url"], row["upstream_model"], row["metering"]]
-        ),
+def read_budgets(text: str) -> tuple[Budget, ...]:
+    """Return the budgets in a row of ``gateway_access``."""
+    return tuple(
+        Budget(id=budget["id"], period=budget["period"], hard_nano=billionths(Decimal(budget["hard_amount"])))
+        for budget in msgspec.json.decode(text)
     )
 
 
+def read_model(row: Row) -> Model:
+    """Return the model in a row of ``gateway_catalog``, with its upstreams' keys as they are now."""
+    targets = tuple(map(_with_secret, _decode_targets(row["targets"])))
+    protocol = targets[0].protocol
+    places = sorted({(target.url, target.upstream_model) for target in targets})
+    return Model(
+        name=row["model"],
+        version=row["version"],
+        protocol=protocol,
+        targets=targets,
+        retry=row["retry"],
+        cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
+        metering=msgspec.json.decode(row["metering"] or "{}"),
+        upstream_digest=msgspec.json.encode([protocol, places, row["metering"]]),
+    )
+
+
+def _with_secret(target: Target) -> Target:
+    secret = read_secret(target.api_key_env) if target.api_key_env else None
+    if target.api_key_env and secret is None:
+        logger.error(
+            "The upstream %s needs its key in the environment variable %s, which is not set.",
+            target.upstream,
+            target.api_key_env,
+        )
+    return msgspec.structs.replace(target, url=target.url.rstrip("/"), secret=secret)
+
+
 def read_plan(row: Row) -> Plan:
-    """Return the price book in a row of ``gateway_price_book``."""
+    """Return the plan in a row of ``gateway_price_book``."""
     book = PriceBook.from_rows(
         currency=row["currency"],
         prices=msgspec.json.decode(row["prices"]),
         hit_discounts=msgspec.json.decode(row["hit_discounts"]),
     )
-    return Plan(plan_id=row["plan_id"], name=row["plan"], currency=row["currency"], book=book)
+    return Plan(
+        plan_id=row["plan_id"],
+        name=row["plan"],
+        currency=row["currency"],
+        book=book,
+        limits=msgspec.json.decode(row["limits"], type=PlanLimits),
+    )

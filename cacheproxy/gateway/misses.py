@@ -1,208 +1,341 @@
-"""A call that the cache cannot answer: ask the upstream, record what it used, keep the answer, pass it on.
+"""A question that memory cannot answer: meet those who ask it too, else ask the upstream, record, share.
 
-Which of these calls end in an event: every one that was given an answer, whole or in part, and every one for
-which the upstream reports usage. A call that failed with nothing to show for it (refused, timed out, answered
-with an error) writes none and costs nothing.
+Which calls end in an event: every one that was given an answer, whole or in part, and every one for which the
+upstream reports usage. A call that failed with nothing to show for it (refused, timed out, answered with an
+error) writes none and costs nothing.
 
-The order is always: commit the event, then store the answer (which names the event as its source), then send
-the last byte.
+The order is always: commit the event, then share the answer (which names the event as its source), then send
+the last byte; the way to Redis is nobody's to wait for.
 """
 
 import logging
 import time
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
+from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
-from cacheproxy.cache.tiers import Tiers, expiry_ms
-from cacheproxy.gateway.call import Header
-from cacheproxy.gateway.errors import GatewayError, UpstreamBroken, UpstreamError, UpstreamNotConfigured
+from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.batches import Batches, Computed
+from cacheproxy.gateway.coalescing import Coalescing
+from cacheproxy.gateway.errors import (
+    GatewayError,
+    InternalError,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamNotConfigured,
+)
 from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
-from cacheproxy.gateway.streaming import Relay
 from cacheproxy.gateway.understanding import Ask
-from cacheproxy.gateway.upstream import Exchange, Upstream, UpstreamAnswer
-from cacheproxy.protocols.request import Answer, InferenceRequest
+from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
+from cacheproxy.gateway.upstreams.failover import Upstreams
+from cacheproxy.gateway.work import Found, Led, Part, Result, Work
+from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
+from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
 _decode = msgspec.json.Decoder().decode
 
+FAILURES = frozenset({429, 500, 502, 503, 504, 529})
+"""Answers of an upstream for which a stale one may stand in (RFC 5861, section 4, and being turned away)."""
+
 
 class Misses:
-    """Serves calls from the upstream."""
+    """Answers questions from the upstream, once each."""
 
-    def __init__(self, upstream: Upstream, tiers: Tiers, recorder: Recorder, *, grace_seconds: float) -> None:
-        self._upstream = upstream
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        tiers: Tiers,
+        recorder: Recorder,
+        coalescing: Coalescing,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        self._batches = Batches(tiers, recorder)
+        self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
-        self._grace_seconds = grace_seconds
+        self._coalescing = coalescing
+        self._limits = limits
+        self._metrics = metrics
 
-    async def serve(self, ask: Ask) -> None:
-        """Answer one call from the upstream.
+    async def run(self, work: Work) -> None:
+        """Bring *work* to its end, then let those outside this process know. Never raises."""
+        try:
+            result = await self._result(work)
+        except GatewayError as problem:
+            work.fail(problem)
+        except Exception:  # a bug of ours: the clients get a proper answer, the log the trace
+            logger.exception("The call %s failed inside the gateway.", work.leader.call.event_id)
+            work.fail(InternalError())
+        else:
+            work.end(result)
+        await self._coalescing.settle(work)
+
+    async def _result(self, work: Work) -> Result:
+        try:
+            found = await self._coalescing.meet(work)
+        except UpstreamError:
+            work.used = _partial(work)
+            raise
+        return found or await self._lead_or_stand_in(work)
+
+    async def _lead_or_stand_in(self, work: Work) -> Result:
+        """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
+        try:
+            result = await self._lead(work)
+        except UpstreamError as problem:
+            stale = None if work.begun else await self._stale(work.leader, problem.status)
+            if stale is None:
+                raise
+            return stale
+        if result.status in FAILURES:
+            return await self._stale(work.leader, result.status) or result
+        return result
+
+    async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
+        seconds = ask.facts.model.cache.stale_if_error_seconds
+        if not seconds or not ask.may_read or ask.facts.key is None:
+            return None
+        stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
+        return Found(stored, "stale", failure_status) if stored is not None else None
+
+    async def _lead(self, work: Work) -> Led:
+        """Ask the upstream, within the caller's limits.
 
         Raises:
-            GatewayError: the call failed, and nothing was sent yet.
+            GatewayError: it failed, or a limit refuses it.
         """
-        request = ask.request()
-        relay = (
-            Relay(ask.call, ask.dialect.stream_reader(request), self._grace_seconds)
-            if request.stream
-            else None
-        )
+        ask = work.leader
+        grant = await self._limits.admit(ask)
+        parts: Sequence[Part] = ()
+        try:
+            result = await self._ask(work)
+            parts = result.parts
+        except UpstreamError:
+            if work.used is not None:
+                parts = [(ask.outcome, work.used.pools, work.used.units)]
+            raise
+        finally:
+            if grant is not NO_GRANT:
+                _settle(grant, ask, parts)
+        return result
+
+    async def _ask(self, work: Work) -> Led:
+        batch = work.leader.batch(work.request)
+        if batch is not None:
+            return await self._batches.lead(work.leader, batch, partial(self._compute, work))
         started_ns = time.perf_counter_ns()
         try:
-            answer = await self._exchange(ask, request, relay)
-        except UpstreamError as problem:
-            if relay is None or not relay.begun:
-                raise
-            await self._end_stream(ask, request, relay, _since_us(started_ns), problem)
-            return
+            answer = await self._exchange(work, work.request)
+        except UpstreamError:
+            if work.begun:
+                await self._record_partial(work, _since_us(started_ns))
+            raise
+        upstream_us = _since_us(started_ns)
         if answer is None:
-            assert relay is not None
-            await self._end_stream(ask, request, relay, _since_us(started_ns), None)
-        elif answer.ok:
-            await self._pass_answer(ask, request, answer, _since_us(started_ns))
-        else:
-            await _pass_failure(ask, answer)
+            return await self._end_stream(work, upstream_us)
+        if answer.ok:
+            return await self._end_plain(work, answer, upstream_us)
+        return _failure(work.leader, answer)
 
-    async def _exchange(
-        self, ask: Ask, request: InferenceRequest, relay: Relay | None
-    ) -> UpstreamAnswer | None:
-        """Return the upstream's answer; None where it was a stream, which *relay* has passed on but for its end."""
+    async def _compute(self, work: Work, request: InferenceRequest) -> Computed | Led:
+        """Return what the upstream gives for some items of a batch; a failure as it is to be passed on."""
+        ask, started_ns = work.leader, time.perf_counter_ns()
+        upstream_answer = await self._exchange(work, request)
+        assert upstream_answer is not None, "batches are not streamed"
+        upstream_us = _since_us(started_ns)
+        if not upstream_answer.ok:
+            return _failure(ask, upstream_answer)
+        parsed = _read(ask, request, _kept_part(ask, upstream_answer))
+        if not ask.dialect.is_answer(request, parsed):
+            raise UpstreamBroken
+        measured = _measure(ask, request, parsed, complete=True)
+        passed = _passed(ask, upstream_answer)
+        return Computed(upstream_answer.status, passed, parsed, measured, upstream_us)
+
+    async def _exchange(self, work: Work, request: InferenceRequest) -> UpstreamAnswer | None:
+        """Return the upstream's answer; None where it was a stream, which *work* has by now."""
+        ask = work.leader
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
-        upstream_call = ask.dialect.upstream_call(request, model.upstream_model)
-        async with self._upstream.exchange(model, upstream_call, agent) as exchange:
-            if relay is None or not (exchange.is_stream and exchange.status == 200):
-                return await exchange.read()
-            await relay.run(exchange, _stream_headers(ask, exchange))
-            return None
-
-    async def _pass_answer(
-        self, ask: Ask, request: InferenceRequest, answer: UpstreamAnswer, upstream_us: int
-    ) -> None:
-        document = _document(ask, answer.body)
-        complete = ask.dialect.is_answer(request, document)
-        measured = measure(
-            ask.dialect, request, document, ask.facts.model.metering if complete else {}, len(ask.body)
-        )
-        if not complete and measured.quality == "estimated":
-            await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), answer.body)
-            return
-        await self._record(ask, measured, upstream_us, answer.status)
-        stored = complete and answer.status == 200 and await self._keep(ask, measured, answer.body)
-        costs = ask.tariff.cost_headers(_outcome(ask), measured.pools, measured.units)
-        if request.stream and complete:
-            headers, body = ask.dialect.give(request, Answer((), answer.body))
-            answer = UpstreamAnswer(answer.status, list(headers), body)
-        await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=stored) + costs, answer.body)
-
-    async def _end_stream(
-        self,
-        ask: Ask,
-        request: InferenceRequest,
-        relay: Relay,
-        upstream_us: int,
-        problem: GatewayError | None,
-    ) -> None:
-        """Record and keep what was streamed, then send the end that was held back, or the error that took its place."""
-        whole = relay.reader.answer() if problem is None else None
-        document = relay.reader.so_far() if whole is None else _decode(whole)
-        complete = whole is not None and ask.dialect.is_answer(request, document)
-        measured = measure(
-            ask.dialect, request, document, ask.facts.model.metering if complete else {}, len(ask.body)
-        )
+        compose = partial(ask.dialect.upstream_call, request)
+        upstream, started_ns = "", time.perf_counter_ns()
         try:
-            if complete or measured.quality != "estimated" or measured.pools.output:
-                await self._record(ask, measured, upstream_us, 200)
-            if complete and whole is not None:
-                await self._keep(ask, measured, whole)
-        except GatewayError as failure:
-            problem = failure
-        if problem is None:
-            await ask.call.send(relay.reader.tail(), last=True)
-        else:
-            error = ask.dialect.stream_error(
-                status=problem.status, code=problem.code, message=problem.message
-            )
-            await ask.call.send(error, last=True)
+            async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
+                upstream, answer = exchange.target.upstream, None
+                if work.reader is None or not (exchange.is_stream and exchange.status == 200):
+                    answer = await exchange.read()
+                else:
+                    await _stream(work, exchange)
+                self._metrics.upstream_answered(upstream, _since_us(started_ns))
+                return answer
+        except UpstreamError as problem:
+            self._metrics.upstream_failed(upstream or model.name, problem.code)
+            raise
+        except TimeoutError as failure:  # everybody has gone, and so has the time to read on
+            raise UpstreamBroken from failure
+        finally:
+            work.heard_out()
+
+    async def _end_plain(self, work: Work, upstream_answer: UpstreamAnswer, upstream_us: int) -> Led:
+        ask, status = work.leader, upstream_answer.status
+        answer = _kept_part(ask, upstream_answer)
+        parsed = _read(ask, work.request, answer)
+        complete = ask.dialect.is_answer(work.request, parsed)
+        measured = _measure(ask, work.request, parsed, complete=complete)
+        if not complete and measured.quality == "estimated":
+            return Led(status, answer, [*_passed(ask, upstream_answer), _cache_status(ask)], None)
+        await self._record(ask, measured, upstream_us, status)
+        work.used = measured
+        stored = self._keep(ask, measured, answer) if complete and status == 200 else None
+        part = (ask.outcome, measured.pools, measured.units)
+        costs = ask.tariff.cost_headers(part)
+        headers = [*_passed(ask, upstream_answer), _cache_status(ask, stored=stored is not None), *costs]
+        return Led(status, answer, headers, stored, [part], _by_key(ask, stored))
+
+    async def _end_stream(self, work: Work, upstream_us: int) -> Led:
+        """Record and keep what was streamed, but for its end, which the listeners hold back until then."""
+        assert work.reader is not None
+        ask, whole = work.leader, work.reader.answer()
+        if whole is None:
+            await self._record_partial(work, upstream_us)
+            return Led(200, Answer((), b""), (), None)
+        answer = Answer((JSON,), whole)
+        parsed = _read(ask, work.request, answer)
+        complete = ask.dialect.is_answer(work.request, parsed)
+        measured = work.used = _measure(ask, work.request, parsed, complete=complete)
+        await self._record(ask, measured, upstream_us, 200)
+        stored = self._keep(ask, measured, answer) if complete else None
+        part = (ask.outcome, measured.pools, measured.units)
+        return Led(200, answer, (), stored, [part], _by_key(ask, stored))
+
+    async def _record_partial(self, work: Work, upstream_us: int) -> None:
+        """Record what was streamed of an answer that is not whole, where it says anything."""
+        work.used = _partial(work)
+        if work.used is not None:
+            await self._record(work.leader, work.used, upstream_us, 200)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
         event = usage_event(
             ask,
             measured,
-            outcome=_outcome(ask),
+            outcome=ask.outcome,
             status=status,
             upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await self._recorder.record(event)
+        await recorded(ask.call, self._recorder.record(event))
 
-    async def _keep(self, ask: Ask, measured: Measured, body: bytes) -> bool:
-        """Store a complete answer whose event is durable; return whether any tier has it."""
-        key, now_ms, policy = ask.facts.key, time.time_ns() // 1_000_000, ask.facts.model.cache
-        if key is None or not ask.may_store or measured.quality == "suspect":
-            return False
-        answer = StoredAnswer(
-            body=body,
-            source_event=ask.call.event_id,
-            stored_at_ms=now_ms,
-            expires_at_ms=expiry_ms(now_ms, policy.ttl_seconds, policy.ttl_jitter),
-            pools=measured.pools,
+    def _keep(self, ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
+        """Keep a complete answer whose event is durable in memory; return it, or None where it is not fit for it."""
+        if ask.facts.key is None or not ask.may_store or measured.quality == "suspect":
+            return None
+        stored = ask.stored(
+            answer,
+            measured.pools,
             output_reasoning=measured.output_reasoning,
             units=measured.units,
             quality=measured.quality,
         )
-        return await self._tiers.put(key, answer, now_ms)
+        self._tiers.memory.put(ask.facts.key, stored)
+        return stored
 
 
-async def _pass_failure(ask: Ask, answer: UpstreamAnswer) -> None:
-    """Pass on the upstream's error: as it came where it is JSON, else its status in the protocol's shape."""
-    model = ask.facts.model
-    logger.info("The upstream %s answers %d (request %s).", model.upstream, answer.status, ask.call.event_id)
-    if answer.status in {401, 407}:  # it refuses the operator's key, which is no business of the customer's
+def _settle(grant: Grant, ask: Ask, parts: Sequence[Part]) -> None:
+    """Replace what was reserved by what the call took: the tokens that were computed, the cost of all."""
+    computed = [pools for outcome, pools, _ in parts if outcome == ask.outcome] or [TokenPools()]
+    charged = sum((ask.tariff.charged(*part) for part in parts), ZERO)
+    grant.settle(TokenPools(*map(sum, zip(*computed, strict=True))), charged)
+
+
+def _by_key(ask: Ask, stored: StoredAnswer | None) -> list[tuple[bytes, StoredAnswer]]:
+    return [(ask.facts.key, stored)] if stored is not None and ask.facts.key is not None else []
+
+
+async def _stream(work: Work, exchange: Exchange) -> None:
+    """Take the stream in until its closing event.
+
+    Raises:
+        UpstreamBroken: it ended without one.
+    """
+    work.begin(tuple(exchange.headers))
+    async for chunk in exchange.chunks():
+        if work.feed(chunk):
+            return await exchange.finish(END_SECONDS)
+    raise UpstreamBroken
+
+
+def _partial(work: Work) -> Measured | None:
+    """Return what was used of a stream that is not whole; None where nothing came of it."""
+    if work.reader is None or not work.begun:
+        return None
+    measured = _measure(work.leader, work.request, work.reader.so_far(), complete=False)
+    return measured if measured.quality != "estimated" or measured.pools.output else None
+
+
+def _failure(ask: Ask, answer: UpstreamAnswer) -> Led:
+    """Return the upstream's error for the client: as it came where it is JSON, else its status in the protocol's shape.
+
+    Raises:
+        UpstreamNotConfigured: the upstream refuses the operator's key, which is no business of the customer's.
+    """
+    target = answer.target
+    logger.info("The upstream %s answers %d (request %s).", target.upstream, answer.status, ask.call.event_id)
+    if answer.status in {401, 407}:
         logger.error(
             "The upstream %s refuses the key in %s.",
-            model.upstream,
-            model.api_key_env or "(none is configured)",
+            target.upstream,
+            target.api_key_env or "(none is configured)",
         )
         raise UpstreamNotConfigured
+    given = _kept_part(ask, answer)
     if not _is_json_object(answer.body):
-        answer = _explained(ask, answer)
-    await ask.call.answer(answer.status, _plain_headers(answer, ask, stored=False), answer.body)
+        message = f"The server of this model answered with status {answer.status} and no explanation."
+        body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
+        given = Answer((JSON,), body)
+    return Led(answer.status, given, [*_passed(ask, answer), _cache_status(ask)], None)
 
 
-def _explained(ask: Ask, answer: UpstreamAnswer) -> UpstreamAnswer:
-    message = f"The server of this model answered with status {answer.status} and no explanation."
-    body = ask.dialect.error(status=answer.status, code="upstream_error", message=message, param=None)
-    kept = [header for header in answer.headers if header[0] != b"content-type"]
-    return UpstreamAnswer(answer.status, [*kept, (b"content-type", b"application/json")], body)
+def _kept_part(ask: Ask, answer: UpstreamAnswer) -> Answer:
+    """Return the answer with the headers that belong to it, and to every repetition of it."""
+    kept = (b"content-type", *ask.dialect.kept_headers)
+    return Answer(tuple(header for header in answer.headers if header[0] in kept), answer.body)
 
 
-def _outcome(ask: Ask) -> Literal["miss", "bypass"]:
-    return "miss" if ask.may_read else "bypass"
+def _passed(ask: Ask, answer: UpstreamAnswer) -> list[Header]:
+    """Return the headers that are passed on this once."""
+    kept = (b"content-type", *ask.dialect.kept_headers)
+    return [header for header in answer.headers if header[0] not in kept]
 
 
-def _plain_headers(answer: UpstreamAnswer, ask: Ask, *, stored: bool) -> list[Header]:
-    status = b"zerorate; fwd=" + _outcome(ask).encode() + (b"; stored" if stored else b"")
-    return [*answer.headers, (b"content-length", b"%d" % len(answer.body)), (b"cache-status", status)]
+def _cache_status(ask: Ask, *, stored: bool = False) -> Header:
+    return b"cache-status", b"zerorate; fwd=" + ask.outcome.encode() + (b"; stored" if stored else b"")
 
 
-def _stream_headers(ask: Ask, exchange: Exchange) -> list[Header]:
-    """Return the head of a stream. What it will cost is not known yet, so no cost headers."""
-    return [*exchange.headers, (b"cache-status", b"zerorate; fwd=" + _outcome(ask).encode())]
+def _measure(ask: Ask, request: InferenceRequest, parsed: Any, *, complete: bool) -> Measured:
+    metering = ask.facts.model.metering if complete else {}
+    return measure(ask.dialect, request, parsed, metering, len(ask.body))
 
 
-def _document(ask: Ask, body: bytes) -> Any:
+def _read(ask: Ask, request: InferenceRequest, answer: Answer) -> Any:
     try:
-        return _decode(body)
+        return ask.dialect.read(request, answer)
     except (ValueError, RecursionError) as problem:
         logger.warning(
-            "The upstream %s answered 200 without JSON (request %s).",
-            ask.facts.model.upstream,
+            "An upstream of %s answered 200 with something else than its protocol has (request %s).",
+            ask.facts.model.name,
             ask.call.event_id,
         )
         raise UpstreamBroken from problem
@@ -213,6 +346,10 @@ def _is_json_object(body: bytes) -> bool:
         return isinstance(_decode(body), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _since_us(started_ns: int) -> int:

@@ -6,17 +6,16 @@ draining is exactly once whoever does it, however often. The lease only keeps ga
 twice. What cannot be read or is refused for good moves to a second stream, for an operator to look at.
 """
 
-import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from redis.exceptions import RedisError
-
-from cacheproxy.gateway.database import describe
 from cacheproxy.gateway.ledger import Verdict
+from cacheproxy.redis_link import Argument, RedisAway, RedisLink, RedisRefused
 from metering.usage_event import InvalidUsageEvent, UsageEvent, from_json, to_json
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,8 @@ REFUSED_STREAM = "zerorate:spool:refused"
 LEASE = "zerorate:spool:lease"
 LEASE_MS = 5_000
 ENTRIES_PER_ROUND = 20
-TIMEOUT_SECONDS = 1.0
+BUDGET_SECONDS = 1.0
+"""Of the spool's own link: a batch may take longer than a look-up, and must not stand in the way of one."""
 
 Write = Callable[[Sequence[UsageEvent]], Awaitable[Mapping[UUID, Verdict]]]
 
@@ -38,9 +38,18 @@ class SpoolAway(Exception):
 class Spool:
     """Batches of usage events in Redis: one stream entry per batch, one field per event."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
         self._token = secrets.token_hex(8).encode()
+        self.last_depth = 0
+        """What `depth` last said; the recorder's watch asks it all the time."""
+        self.away = False
+        """Whether the last command failed."""
+
+    async def connect(self) -> None:
+        """Connect; what cannot be reached is tried again in the background, and ``append`` says so until then."""
+        with contextlib.suppress(RedisAway):
+            await self._link.connect()
 
     async def append(self, events: Sequence[UsageEvent]) -> None:
         """Keep *events* until they are drained.
@@ -48,8 +57,7 @@ class Spool:
         Raises:
             SpoolAway: Redis did not say within a second that it has them.
         """
-        fields = {str(event.event_id): to_json(event) for event in events}
-        await self._ask(self._client.xadd(STREAM, fields))
+        await self._add(STREAM, {str(event.event_id).encode(): to_json(event) for event in events})
 
     async def depth(self) -> int:
         """Return how many batches wait.
@@ -57,7 +65,8 @@ class Spool:
         Raises:
             SpoolAway: Redis does not answer.
         """
-        return int(await self._ask(self._client.xlen(STREAM)))
+        self.last_depth = int(await self._ask("XLEN", STREAM))
+        return self.last_depth
 
     async def drain(self, write: Write) -> int:
         """Write what waits, oldest first, while this process holds the lease; return the number of events.
@@ -69,7 +78,8 @@ class Spool:
         """
         drained = 0
         while await self.depth() and await self._hold_lease():
-            for entry_id, fields in await self._ask(self._client.xrange(STREAM, count=ENTRIES_PER_ROUND)):
+            for entry_id, flat in await self._ask("XRANGE", STREAM, "-", "+", "COUNT", ENTRIES_PER_ROUND):
+                fields = dict(zip(flat[::2], flat[1::2], strict=True))
                 drained += await self._drain_entry(entry_id, fields, write)
         return drained
 
@@ -91,21 +101,26 @@ class Spool:
                 len(refused),
                 REFUSED_STREAM,
             )
-            await self._ask(self._client.xadd(REFUSED_STREAM, refused))
-        await self._ask(self._client.xdel(STREAM, entry_id))
+            await self._add(REFUSED_STREAM, refused)
+        await self._ask("XDEL", STREAM, entry_id)
         return len(readable)
 
     async def _hold_lease(self) -> bool:
-        if await self._ask(self._client.set(LEASE, self._token, nx=True, px=LEASE_MS)):
+        if await self._ask("SET", LEASE, self._token, "NX", "PX", LEASE_MS):
             return True
-        if await self._ask(self._client.get(LEASE)) != self._token:
+        if await self._ask("GET", LEASE) != self._token:
             return False
-        await self._ask(self._client.pexpire(LEASE, LEASE_MS))
+        await self._ask("PEXPIRE", LEASE, LEASE_MS)
         return True
 
-    async def _ask(self, command: Awaitable[Any]) -> Any:
+    async def _add(self, stream: str, fields: Mapping[bytes, bytes]) -> None:
+        await self._ask("XADD", stream, "*", *chain.from_iterable(fields.items()))
+
+    async def _ask(self, *command: Argument) -> Any:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await command
-        except (RedisError, OSError, TimeoutError) as failure:
-            raise SpoolAway(describe(failure)) from failure
+            reply = await self._link.ask(*command)
+        except (RedisAway, RedisRefused) as failure:
+            self.away = True
+            raise SpoolAway(str(failure)) from failure
+        self.away = False
+        return reply

@@ -138,6 +138,10 @@ class Dialect(Protocol):
         """The surface's name, as `chat.completions`: in the key, in metrics and in logs."""
 
     @property
+    def read_headers(self) -> tuple[bytes, ...]:
+        """Headers of a request that, beside its body, decide what it means."""
+
+    @property
     def kept_headers(self) -> tuple[bytes, ...]:
         """Headers of an answer, beside its content type, without which it could not be read."""
 
@@ -230,6 +234,7 @@ class JsonDialect:
 
     protocol = "openai"
     surface = ""
+    read_headers: tuple[bytes, ...] = ()
     kept_headers: tuple[bytes, ...] = ()
 
     def cacheable(self, request: InferenceRequest) -> bool:

@@ -7,19 +7,13 @@ from typing import Any
 import pytest
 
 from cacheproxy.cache.answer import StoredAnswer
-from cacheproxy.cache.redis import KEY_PREFIX, RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache, answer_name
+from cacheproxy.redis_link import RedisLink, open_link
 from tests.cacheproxy.cache.conftest import NOW_MS
+from tests.cacheproxy.conftest import Connect
 from tests.fakes.wire import Wire, wire_to_redis
 
 Make = Callable[..., StoredAnswer]
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Any]:
-    """Give a client of the test's Redis."""
-    client = open_redis(redis_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
@@ -32,43 +26,59 @@ async def slow(redis_url: str) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-async def slow_client(slow: Wire, redis_url: str) -> AsyncIterator[Any]:
-    """Give a client at the end of the wire."""
+async def hasty(slow: Wire, redis_url: str, connect_link: Connect) -> RedisCache:
+    """Give the tier at the end of the wire, without much patience."""
     _, url = wire_to_redis(redis_url)
-    client = open_redis(url(slow))
-    yield client
-    await client.aclose()
+    return RedisCache(await connect_link(url(slow), budget_seconds=0.2))
 
 
 @pytest.fixture
-def cache(client: Any) -> RedisCache:
+def cache(link: RedisLink) -> RedisCache:
     """Give the tier, with patience for a busy machine."""
-    return RedisCache(client, budget_seconds=2.0)
+    return RedisCache(link)
 
 
-async def test_what_was_put_is_got_by_anyone(cache: RedisCache, redis_url: str, make_answer: Make) -> None:
+async def test_what_was_put_is_got_by_anyone(
+    cache: RedisCache, connect_link: Connect, make_answer: Make
+) -> None:
     answer = make_answer(b"\x00\xff")
     assert await cache.put(b"k", answer, NOW_MS)
-    other = open_redis(redis_url)
-    assert await RedisCache(other, budget_seconds=2.0).get(b"k", NOW_MS) == answer
-    await other.aclose()
+    assert await RedisCache(await connect_link()).get(b"k", NOW_MS) == answer
 
 
-async def test_it_expires_with_the_answer(cache: RedisCache, client: Any, make_answer: Make) -> None:
+async def test_it_expires_with_the_answer(cache: RedisCache, redis: Any, make_answer: Make) -> None:
     await cache.put(b"k", make_answer(lifetime_ms=5_000), NOW_MS)
-    assert 4_000 < await client.pttl(KEY_PREFIX + b"k") <= 5_000
+    assert 4_000 < await redis.pttl(answer_name(b"k")) <= 5_000
     assert await cache.get(b"k", NOW_MS + 5_000) is None
 
 
-async def test_a_damaged_value_is_a_miss(cache: RedisCache, client: Any, make_answer: Make) -> None:
+async def test_it_is_kept_for_as_long_as_it_may_stand_in(
+    cache: RedisCache, redis: Any, make_answer: Make
+) -> None:
+    answer = make_answer(lifetime_ms=5_000, stale_ms=60_000)
+    await cache.put(b"k", answer, NOW_MS)
+    assert 60_000 < await redis.pttl(answer_name(b"k")) <= 65_000
+    assert await cache.get(b"k", NOW_MS + 5_000) is None
+    assert await cache.get_stale(b"k", NOW_MS + 5_000, 60) == answer
+    assert await cache.get_stale(b"k", NOW_MS + 5_000, 0) is None
+    assert await cache.get_stale(b"k", NOW_MS + 65_000, 3600) is None
+
+
+async def test_an_answer_in_an_older_layout_is_a_miss_and_no_damage(cache: RedisCache, redis: Any) -> None:
+    await redis.set(answer_name(b"k"), b"zra1" + bytes(200))
+    assert await cache.get(b"k", NOW_MS) is None
+    assert (cache.damaged, cache.failures) == (0, 0)
+
+
+async def test_a_damaged_value_is_a_miss(cache: RedisCache, redis: Any, make_answer: Make) -> None:
     await cache.put(b"k", make_answer(), NOW_MS)
-    await client.setrange(KEY_PREFIX + b"k", 30, b"!")
+    await redis.setrange(answer_name(b"k"), 30, b"!")
     assert await cache.get(b"k", NOW_MS) is None
     assert (cache.damaged, cache.failures) == (1, 0)
 
 
-async def test_a_value_of_another_kind_is_a_miss(cache: RedisCache, client: Any) -> None:
-    await client.rpush(KEY_PREFIX + b"k", "a list")
+async def test_a_value_of_another_kind_is_a_miss(cache: RedisCache, redis: Any) -> None:
+    await redis.rpush(answer_name(b"k"), "a list")
     assert await cache.get(b"k", NOW_MS) is None
     assert cache.failures == 1
 
@@ -76,30 +86,30 @@ async def test_a_value_of_another_kind_is_a_miss(cache: RedisCache, client: Any)
 async def test_redis_away_is_a_miss_counted_and_logged_once(
     make_answer: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = open_redis("redis://127.0.0.1:9/0")
-    cache = RedisCache(client, budget_seconds=0.5)
+    link = open_link("redis://127.0.0.1:9/0", budget_seconds=0.5)
+    cache = RedisCache(link)
+    await cache.connect()
     assert await cache.get(b"k", NOW_MS) is None
     assert not await cache.put(b"k", make_answer(), NOW_MS)
-    assert cache.failures == 2
+    assert cache.failures == 3
     assert caplog.text.count("Redis does not answer") == 1
-    await client.aclose()
+    await link.close()
 
 
-async def test_a_slow_redis_is_waited_for_no_longer_than_the_budget(slow: Wire, slow_client: Any) -> None:
+async def test_a_slow_redis_is_waited_for_no_longer_than_the_budget(slow: Wire, hasty: RedisCache) -> None:
     slow.late_seconds = 2
     started = time.monotonic()
-    assert await RedisCache(slow_client, budget_seconds=0.02).get(b"k", NOW_MS) is None
-    assert time.monotonic() - started < 0.5
+    assert await hasty.get(b"k", NOW_MS) is None
+    assert 0.2 <= time.monotonic() - started < 0.7
 
 
 async def test_after_a_given_up_reply_the_next_one_is_its_own(
-    cache: RedisCache, slow: Wire, slow_client: Any, make_answer: Make
+    cache: RedisCache, slow: Wire, hasty: RedisCache, make_answer: Make
 ) -> None:
     """A look-up that was given up must not leave its reply to the next one: that would be another's answer."""
     one, two = make_answer(b"one"), make_answer(b"two")
     await cache.put(b"1", one, NOW_MS)
     await cache.put(b"2", two, NOW_MS)
-    hasty = RedisCache(slow_client, budget_seconds=0.2)
     assert await hasty.get(b"1", NOW_MS) == one
     for _ in range(3):
         slow.late_seconds = 0.3

@@ -1,32 +1,32 @@
 """The tiers together: found further away, kept nearer; expiring one by one."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.memory import MemoryCache
-from cacheproxy.cache.redis import RedisCache, open_redis
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers, expiry_ms
+from cacheproxy.redis_link import RedisLink
 from tests.cacheproxy.cache.conftest import NOW_MS
 
 Make = Callable[..., StoredAnswer]
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[RedisCache]:
+def shared(link: RedisLink) -> RedisCache:
     """Give the shared tier."""
-    client = open_redis(redis_url)
-    yield RedisCache(client, budget_seconds=2.0)
-    await client.aclose()
+    return RedisCache(link)
 
 
-async def test_an_answer_found_in_redis_is_kept_in_memory(redis: RedisCache, make_answer: Make) -> None:
-    here, there = (Tiers(MemoryCache(10_000), redis) for _ in range(2))
+async def test_an_answer_found_in_redis_is_kept_in_memory(shared: RedisCache, make_answer: Make) -> None:
+    there = Tiers(MemoryCache(10_000), shared)
     answer = make_answer()
-    assert await here.put(b"k", answer, NOW_MS)
+    assert await shared.put(b"k", answer, NOW_MS)
     assert there.memory.get(b"k", NOW_MS) is None
     assert await there.fetch(b"k", NOW_MS) == answer
     assert there.memory.get(b"k", NOW_MS) == answer
@@ -34,15 +34,29 @@ async def test_an_answer_found_in_redis_is_kept_in_memory(redis: RedisCache, mak
 
 async def test_without_redis_memory_is_all_there_is(make_answer: Make) -> None:
     tiers = Tiers(MemoryCache(10_000), None)
-    assert await tiers.put(b"k", make_answer(), NOW_MS)
+    assert tiers.memory.put(b"k", make_answer())
     assert await tiers.fetch(b"k", NOW_MS) is None
-    assert not await tiers.put(b"k", make_answer(b"x" * 20_000), NOW_MS)
 
 
-async def test_what_is_too_large_for_memory_is_kept_in_redis(redis: RedisCache, make_answer: Make) -> None:
-    tiers = Tiers(MemoryCache(10), redis)
-    assert await tiers.put(b"k", make_answer(), NOW_MS)
-    assert await tiers.fetch(b"k", NOW_MS) is not None
+async def test_what_is_too_large_for_memory_is_given_from_redis(
+    shared: RedisCache, make_answer: Make
+) -> None:
+    tiers = Tiers(MemoryCache(10), shared)
+    await shared.put(b"k", make_answer(), NOW_MS)
+    for _ in range(2):
+        assert await tiers.fetch(b"k", NOW_MS) is not None
+
+
+async def test_the_youngest_of_all_tiers_stands_in(shared: RedisCache, make_answer: Make) -> None:
+    tiers = Tiers(MemoryCache(10_000), shared)
+    old = make_answer(b"old", lifetime_ms=1_000, stale_ms=60_000)
+    young = msgspec.structs.replace(old, body=b"young", stored_at_ms=NOW_MS + 500)
+    assert await tiers.get_stale(b"k", NOW_MS + 2_000, 60) is None
+    tiers.memory.put(b"k", old)
+    assert await tiers.get_stale(b"k", NOW_MS + 2_000, 60) == old
+    await shared.put(b"k", young, NOW_MS)
+    assert await tiers.get_stale(b"k", NOW_MS + 2_000, 60) == young
+    assert await Tiers(MemoryCache(10_000), None).get_stale(b"k", NOW_MS, 60) is None
 
 
 @given(st.integers(1, 10**7), st.floats(0, 0.99))

@@ -10,13 +10,14 @@ import aiohttp
 import msgspec
 import pytest
 
-from cacheproxy.cache.redis import open_redis
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
 from cacheproxy.gateway.ledger import Ledger, Verdict
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.spool import LEASE, REFUSED_STREAM, STREAM, Spool
+from cacheproxy.redis_link import RedisLink
 from metering.usage_event import UsageEvent, new_event_id, seal, to_json
+from tests.cacheproxy.conftest import Connect
 from tests.cacheproxy.gateway.conftest import Cast, Wires
 from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream, chat_events, stream
@@ -48,22 +49,13 @@ def event(**changes: Any) -> UsageEvent:
 
 
 @pytest.fixture
-async def redis(gateway_settings: GatewaySettings) -> AsyncIterator[Any]:
-    """Give a client of the test's own."""
-    client = open_redis(gateway_settings.redis_url or "")
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def recorder(wires: Wires) -> AsyncIterator[Recorder]:
+async def recorder(wires: Wires, connect_link: Connect) -> AsyncIterator[Recorder]:
     """Give a started recorder behind the wires."""
-    client = open_redis(wires.gateway_settings.redis_url or "")
-    recorder = Recorder(wires.gateway_settings, Spool(client))
+    spool = Spool(await connect_link(wires.gateway_settings.redis_url))
+    recorder = Recorder(wires.gateway_settings, spool)
     await recorder.start()
     yield recorder
     await recorder.stop()
-    await client.aclose()
 
 
 async def ids(world: World) -> list[Any]:
@@ -202,14 +194,14 @@ async def test_with_both_away_the_call_is_refused(recorder: Recorder, wires: Wir
 
 
 async def test_several_gateways_drain_one_spool_once(
-    gateway_settings: GatewaySettings, world: World, redis: Any
+    gateway_settings: GatewaySettings, world: World, redis: Any, link: RedisLink
 ) -> None:
     spooled = [event() for _ in range(300)]
-    spool = Spool(redis)
+    spool = Spool(link)
     for start in range(0, 300, 3):
         await spool.append(spooled[start : start + 3])
     await spool.append(spooled[:10])  # a commit whose acknowledgement was lost
-    recorders = [Recorder(gateway_settings, Spool(redis)) for _ in range(3)]
+    recorders = [Recorder(gateway_settings, Spool(link)) for _ in range(3)]
     for each in recorders:
         await each.start()
     await drained(redis)
@@ -220,11 +212,11 @@ async def test_several_gateways_drain_one_spool_once(
 
 
 async def test_a_lease_whose_holder_died_is_taken_over(
-    gateway_settings: GatewaySettings, world: World, redis: Any
+    gateway_settings: GatewaySettings, world: World, redis: Any, link: RedisLink
 ) -> None:
-    await Spool(redis).append([event()])
+    await Spool(link).append([event()])
     await redis.set(LEASE, "somebody", px=300)
-    recorder = Recorder(gateway_settings, Spool(redis))
+    recorder = Recorder(gateway_settings, Spool(link))
     await recorder.start()
     await asyncio.sleep(0.15)
     assert await redis.xlen(STREAM) == 1
@@ -234,12 +226,12 @@ async def test_a_lease_whose_holder_died_is_taken_over(
 
 
 async def test_what_cannot_be_drained_is_set_aside(
-    gateway_settings: GatewaySettings, world: World, redis: Any
+    gateway_settings: GatewaySettings, world: World, redis: Any, link: RedisLink
 ) -> None:
     good, bad = event(), msgspec.structs.replace(event(), output_reasoning=99)
     await redis.xadd(STREAM, {"1": b"garbage", "2": to_json(good), "3": to_json(bad)})
     ledger = Ledger(gateway_settings)
-    assert await Spool(redis).drain(ledger.write) == 2
+    assert await Spool(link).drain(ledger.write) == 2
     await ledger.close()
 
     assert await ids(world) == [good.event_id]
@@ -304,7 +296,7 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
     wires.postgres.cut()
     async with serving(wires.gateway_settings) as (gateway, url):
         client = Client(session, url, cast.acme.key)
-        assert not gateway.ready()
+        assert not gateway.health.report().ready
         refused = await client.chat()
         assert (refused.status, refused.code) == (503, "gateway_starting")
         assert "Check DATABASE_URL" in caplog.text
@@ -314,7 +306,7 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
             return (await client.chat()).status == 200
 
         await eventually(served, within_seconds=NOTICED_SECONDS)
-        assert gateway.ready()
+        assert gateway.health.report().ready
 
 
 async def test_a_shutdown_ends_calls_under_way_and_writes_what_waits(

@@ -198,7 +198,8 @@ class TestStream:
         assert reader.so_far() == {"text": "Hello – there."}
 
     @pytest.mark.parametrize(
-        "event", [b'{"type":"error","message":"no"}', b'{"object":"transcription.chunk","choices":5}']
+        "event",
+        [b'{"type":"error","message":"no"}', b'{"object":"transcription.chunk","choices":[{"delta":5}]}'],
     )
     def test_what_makes_no_sense(self, event: bytes) -> None:
         stream = b"data: " + event + b"\n\n" + STREAMS["hello"]

@@ -1,0 +1,229 @@
+"""Where gateways meet, so that identical calls in flight make one upstream call wherever they came in.
+
+Whoever finds no answer in Redis takes the key's lease in the same step; whoever finds the lease taken asks its
+holder, by publish and subscribe, to be told what comes: the chunks of a stream so far and as they come, then the
+answer. A holder renews its leases while it works. If it dies they run out, and whoever asks next takes over.
+Nothing depends on a message arriving: who waits also asks again, every ``POLL_SECONDS``.
+
+Redis being away costs no call anything but this: every gateway then works for itself.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from cacheproxy.cache.redis import answer_name
+from cacheproxy.gateway.tasks import end
+from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused, Script
+
+logger = logging.getLogger(__name__)
+
+LEASE_MS = 3_000
+RENEW_SECONDS = 1.0
+POLL_SECONDS = 0.25
+RECONNECT_SECONDS = 0.5
+_CHANNEL = b"zerorate:gateway:"
+
+_CLAIM = Script.of("""
+local answer = redis.call('GET', KEYS[1])
+local holder = redis.call('GET', KEYS[2])
+if not holder then
+    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra2'
+        and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
+    if not fresh then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
+end
+return {answer, holder}
+""")
+_RENEW = Script.of("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+""")
+_RELEASE = Script.of("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+""")
+
+
+class Claim(NamedTuple):
+    """What Redis said of a key. Without answer and holder, it is ours to lead."""
+
+    answer: StoredAnswer | None = None
+    holder: "Holder | None" = None
+
+
+class Holder(NamedTuple):
+    """Who works on a key: a gateway, and the event that will pay for the answer."""
+
+    gateway: bytes
+    event_id: UUID
+
+    def to_bytes(self) -> bytes:
+        """Return what stands under the lease."""
+        return self.gateway + self.event_id.bytes
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> "Holder":
+        """Return the holder that stands under a lease.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return cls(value[:-16], UUID(bytes=value[-16:]))
+
+
+class Join(msgspec.Struct, tag=True):
+    """Tell me what comes for this key."""
+
+    key: bytes
+    reply_to: bytes
+
+
+class Chunk(msgspec.Struct, tag=True):
+    """A part of a stream; `head` is what the stream began with."""
+
+    key: bytes
+    number: int
+    part: bytes
+    head: tuple[tuple[bytes, bytes], ...]
+
+
+class Done(msgspec.Struct, tag=True):
+    """The whole answer."""
+
+    key: bytes
+    answer: bytes
+
+
+class Over(msgspec.Struct, tag=True):
+    """There will be none from here: it failed, or is over already. Ask again."""
+
+    key: bytes
+
+
+Message = Join | Chunk | Done | Over
+OnJoin = Callable[[bytes, bytes, Callable[[Message], None]], None]
+"""Called with the key, the name of the gateway that asks for it, and the way to tell it."""
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Message)
+
+
+class Rendezvous:
+    """One gateway's leases, and its ear and voice among the others."""
+
+    def __init__(self, link: RedisLink, redis_url: str) -> None:
+        self._link = link
+        self._redis_url = redis_url.replace("redis+cluster", "redis", 1)  # any node of a cluster tells all
+        self._name = secrets.token_hex(8).encode()
+        self._held: dict[bytes, Holder] = {}
+        self._following: dict[bytes, list[asyncio.Queue[Message]]] = {}
+        self._on_join: OnJoin | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, on_join: OnJoin) -> None:
+        """Begin to listen and to renew. *on_join* answers gateways that ask."""
+        self._on_join = on_join
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
+
+    async def stop(self) -> None:
+        """Stop both; leases that are still held run out by themselves."""
+        for task in self._tasks:
+            await end(task)
+
+    async def claim(self, key: bytes, event_id: UUID, now_ms: int) -> Claim:
+        """Return the fresh or stale answer under *key*, or who works on it; else the lease is ours.
+
+        Raises:
+            RedisAway: nobody knows.
+        """
+        ours = Holder(self._name, event_id)
+        names = [answer_name(key), _lease(key)]
+        value, holder = await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms)
+        answer = decode_answer(value) if value else None
+        if holder is None:
+            if answer is None or answer.expires_at_ms <= now_ms:
+                self._held[key] = ours
+            return Claim(answer)
+        other = Holder.from_bytes(holder)
+        return Claim(answer, None if other.gateway == self._name else other)
+
+    def release(self, key: bytes, event_id: UUID) -> None:
+        """Let others lead, if the lease is this event's. Nobody waits for it."""
+        ours = Holder(self._name, event_id)
+        if self._held.get(key) == ours:
+            del self._held[key]
+            self._send(self._link.run(_RELEASE, [_lease(key)], ours.to_bytes()))
+
+    @contextlib.asynccontextmanager
+    async def following(self, key: bytes, holder: Holder) -> AsyncIterator["asyncio.Queue[Message]"]:
+        """Ask *holder* to tell what comes for *key*; yield the queue of its messages."""
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._following.setdefault(key, []).append(queue)
+        self._tell(holder.gateway, Join(key, self._name))
+        try:
+            yield queue
+        finally:
+            queues = self._following[key]
+            queues.remove(queue)
+            if not queues:
+                del self._following[key]
+
+    def _tell(self, gateway: bytes, message: Message) -> None:
+        self._send(self._link.ask(b"PUBLISH", _CHANNEL + gateway, _encoder.encode(message)))
+
+    def _send(self, command: Any) -> None:
+        """Let a command go without waiting for it; that Redis is away is counted where it matters."""
+        asyncio.ensure_future(command).add_done_callback(_ignore_absence)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for key, ours in self._held.items():
+                self._send(self._link.run(_RENEW, [_lease(key)], ours.to_bytes(), LEASE_MS))
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with Redis.from_url(self._redis_url) as client, client.pubsub() as subscription:
+                    await subscription.subscribe(_CHANNEL + self._name)
+                    async for message in subscription.listen():
+                        if message["type"] == "message":
+                            self._hear(message["data"])
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _hear(self, data: bytes) -> None:
+        try:
+            message = _decoder.decode(data)
+        except msgspec.DecodeError:
+            logger.warning("A message of another gateway could not be read; are all of the same version?")
+            return
+        if isinstance(message, Join):
+            if self._on_join is not None:
+                self._on_join(message.key, message.reply_to, partial(self._tell, message.reply_to))
+        else:
+            for queue in self._following.get(message.key, ()):
+                queue.put_nowait(message)
+
+
+def done(key: bytes, answer: StoredAnswer) -> Done:
+    """Return the message that carries a whole answer."""
+    return Done(key, encode_answer(answer))
+
+
+def _lease(key: bytes) -> bytes:
+    return b"zerorate:flight:{" + key + b"}"
+
+
+def _ignore_absence(command: "asyncio.Future[Any]") -> None:
+    problem = None if command.cancelled() else command.exception()
+    if problem is not None and not isinstance(problem, RedisAway | RedisRefused):
+        logger.error("A message to other gateways failed.", exc_info=problem)
