@@ -5,9 +5,9 @@ for each of them: beyond `MAX_REPEATED_BYTES` a request is not taken apart.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
 from typing import Any
 
+from billing.money import allocate
 from cacheproxy.protocols import document
 
 MAX_ITEMS = 2048
@@ -19,16 +19,13 @@ def may_be_taken_apart(shared: Mapping[str, Any], items: int) -> bool:
     return items <= MAX_ITEMS and items * len(document.write(shared)) <= MAX_REPEATED_BYTES
 
 
-def shares(total: int, weights: Sequence[int]) -> list[int]:
-    """Return the whole divided by positive weights: integers whose sum it is, each within 1 of its exact share."""
-    ends = [0, *accumulate(weights)]
-    return [total * end // ends[-1] - total * start // ends[-1] for start, end in pairwise(ends)]
-
-
 def divided(report: Any, weights: Sequence[int]) -> list[Any]:
-    """Return each item's share of a report: every count in it divided, all else repeated."""
+    """Return each item's share of a report: every count in it divided, all else repeated.
+
+    Divided as the gateway divides the pools, so that an answer says what its event says.
+    """
     if type(report) is int:
-        return list(shares(report, weights))
+        return allocate(report, weights)
     if not isinstance(report, dict):
         return [report] * len(weights)
     columns = {field: divided(value, weights) for field, value in report.items()}

@@ -38,6 +38,8 @@ _CHUNK = "transcription.chunk"  # vLLM's, in the manner of chat
 class AudioDialect(OpenAIDialect):
     """OpenAI's transcriptions, and its translations, which differ in nothing but the name."""
 
+    read_headers = (b"content-type",)
+
     def __init__(self, name: str) -> None:
         self.surface = f"audio.{name}"
 
