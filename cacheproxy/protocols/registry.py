@@ -6,7 +6,7 @@ from cacheproxy.protocols import predict
 from cacheproxy.protocols.anthropic import count_tokens, messages
 from cacheproxy.protocols.oip import infer
 from cacheproxy.protocols.oip.paths import find_place
-from cacheproxy.protocols.openai import chat, completions, embeddings
+from cacheproxy.protocols.openai import chat, completions, embeddings, responses
 from cacheproxy.protocols.request import Dialect
 
 
@@ -24,6 +24,7 @@ ROUTES: dict[str, Route] = {
     "/v1/embeddings": Route(embeddings.DIALECT),
     "/v1/messages": Route(messages.DIALECT),
     "/v1/messages/count_tokens": Route(count_tokens.DIALECT),
+    "/v1/responses": Route(responses.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
 ELSEWHERE = Route(chat.DIALECT)

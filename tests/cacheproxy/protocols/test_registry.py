@@ -14,6 +14,7 @@ from cacheproxy.protocols.registry import find_route
         ("/v1/embeddings", "embeddings", ""),
         ("/v1/messages", "messages", ""),
         ("/v1/messages/count_tokens", "messages.count_tokens", ""),
+        ("/v1/responses", "responses", ""),
         ("/v1/predict/ocr", "predict", "ocr"),
         ("/v2/models/ocr/infer", "infer", "ocr"),
         ("/v2/models/ocr/versions/2/infer", "infer", "ocr"),
