@@ -44,7 +44,8 @@ def add_tenant(environment: Mapping[str, str], upstream_url: str) -> str:
     }
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(
-            "TRUNCATE metering_usageevent, tenants_tenant, billing_plan, cacheproxy_upstream CASCADE"
+            "TRUNCATE metering_usageevent, tenants_tenant, billing_plan, cacheproxy_upstream,"
+            " cacheproxy_servedmodel CASCADE"
         )
         connection.execute(ROWS, values)
     return key.text
@@ -52,11 +53,15 @@ def add_tenant(environment: Mapping[str, str], upstream_url: str) -> str:
 
 ROWS = """
 WITH upstream AS (
-    INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds)
-    VALUES ('local', 'openai', %(url)s, '', 10) RETURNING id
+    INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds, connect_timeout_seconds,
+        idle_timeout_seconds, breaker_failures, breaker_open_seconds)
+    VALUES ('local', 'openai', %(url)s, '', 10, 5, 60, 5, 10) RETURNING id
 ), model AS (
-    INSERT INTO cacheproxy_servedmodel (name, upstream_id, upstream_model, version, cache, metering, enabled)
-    SELECT 'qwen-small', id, 'small', '1', '{}', '{}', true FROM upstream
+    INSERT INTO cacheproxy_servedmodel (name, version, retry, cache, metering, enabled)
+    VALUES ('qwen-small', '1', 'safe', '{}', '{}', true) RETURNING id
+), target AS (
+    INSERT INTO cacheproxy_target (model_id, upstream_id, upstream_model, weight, priority)
+    SELECT model.id, upstream.id, 'small', 1, 0 FROM model, upstream
 ), plan AS (
     INSERT INTO billing_plan (name, currency, created_at) VALUES ('standard', 'USD', now()) RETURNING id
 ), price AS (

@@ -1,19 +1,26 @@
 """The operator's pages for upstreams and models."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 
-from cacheproxy.models import ServedModel, Upstream
+from cacheproxy.models import ServedModel, Target, Upstream
 from cacheproxy.policy import PolicyError, parse_cache_policy, parse_metering_rules
-from tenants.admin_pages import FactsInline, ModelForm, OperatorAdmin, link_to
+from tenants.admin_pages import FactsInline, ModelForm, OperatorAdmin, TabularInline, link_to
+
+if TYPE_CHECKING:  # Django's class takes type arguments here only
+    BaseInlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
+else:
+    from django.forms import BaseInlineFormSet
 
 CACHE_HELP = (
-    "JSON; all optional: enabled, ttl_seconds, ttl_jitter, scope (tenant, key or session), "
-    'volatile_fields (JSON Pointers into the request, as ["/metadata/timestamp"]).'
+    "JSON; all optional: enabled, ttl_seconds, ttl_jitter, stale_if_error_seconds, coalesce, "
+    'scope (tenant, key or session), volatile_fields (JSON Pointers into the request, as ["/metadata/timestamp"]).'
 )
 METERING_HELP = (
     "JSON, for predict: a pool or units → one of pointer (into the answer), per_call, per_item (pointer to a "
@@ -26,7 +33,7 @@ class ServedModelForm(ModelForm):
 
     class Meta:
         model = ServedModel
-        fields = ["name", "enabled", "upstream", "upstream_model", "version", "cache", "metering"]
+        fields = ["name", "enabled", "version", "retry", "cache", "metering"]
         help_texts = {"cache": CACHE_HELP, "metering": METERING_HELP}
 
     def clean_cache(self) -> dict[str, Any]:
@@ -52,7 +59,11 @@ class UpstreamForm(ModelForm):
 
     class Meta:
         model = Upstream
-        fields = ["name", "protocol", "url", "api_key_env", "timeout_seconds"]
+        fields = [
+            "name", "protocol", "url", "api_key_env",
+            "timeout_seconds", "connect_timeout_seconds", "first_byte_timeout_seconds", "idle_timeout_seconds",
+            "breaker_failures", "breaker_open_seconds",
+        ]  # fmt: skip
 
     def clean_url(self) -> str:
         """Refuse what is not spoken over HTTP."""
@@ -62,16 +73,49 @@ class UpstreamForm(ModelForm):
         return url
 
 
+class TargetForms(BaseInlineFormSet):
+    """Says what the database would refuse without words."""
+
+    def clean(self) -> None:
+        """Refuse a model served nowhere, and targets that speak different protocols: a call is written for one."""
+        super().clean()
+        stated = [form.cleaned_data for form in self.forms if form.is_valid()]
+        upstreams = [data["upstream"] for data in stated if "upstream" in data and not data.get("DELETE")]
+        if not upstreams and not any(self.errors):
+            raise forms.ValidationError("A model is served by at least one upstream.")
+        if len(protocols := {str(upstream.protocol) for upstream in upstreams}) > 1:
+            raise forms.ValidationError(
+                f"The targets of a model speak one protocol; these speak {', '.join(sorted(protocols))}."
+            )
+
+
+class TargetInline(TabularInline):
+    """Where a model is served."""
+
+    model = Target
+    formset = TargetForms
+    fields = ("upstream", "upstream_model", "weight", "priority")
+    min_num = 1
+    extra = 0
+    hide_title = True
+
+
 class ServedModelInline(FactsInline):
     """The models that an upstream serves."""
 
-    model = ServedModel
-    fields = readonly_fields = ("shown_name", "upstream_model", "version", "enabled")
+    model = Target
+    verbose_name_plural = "models"
+    fields = readonly_fields = ("shown_name", "upstream_model", "weight", "priority", "enabled")
 
     @admin.display(description="name")
-    def shown_name(self, model: ServedModel) -> str:
+    def shown_name(self, target: Target) -> str:
         """Return the name, and the way to the model's own page."""
-        return link_to(model, model.name)
+        return link_to(target.model, target.model.name)
+
+    @admin.display(boolean=True)
+    def enabled(self, target: Target) -> bool:
+        """Return whether customers can use the model."""
+        return target.model.enabled
 
 
 @admin.register(Upstream)
@@ -89,8 +133,16 @@ class ServedModelAdmin(OperatorAdmin):
     """What customers name in ``model``."""
 
     form = ServedModelForm
-    list_display = ("name", "upstream", "upstream_model", "version", "enabled")
-    list_filter = (("upstream", RelatedDropdownFilter), "enabled")
+    inlines = (TargetInline,)
+    list_display = ("name", "shown_targets", "version", "enabled")
+    list_filter = (("targets__upstream", RelatedDropdownFilter), "enabled")
     list_filter_submit = True
-    list_select_related = ("upstream",)
-    search_fields = ("name", "upstream_model")
+    search_fields = ("name", "targets__upstream_model")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ServedModel]:
+        return super().get_queryset(request).prefetch_related("targets__upstream")
+
+    @admin.display(description="served by")
+    def shown_targets(self, model: ServedModel) -> str:
+        """Return every target, first choice first."""
+        return ", ".join(map(str, model.targets.all()))

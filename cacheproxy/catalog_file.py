@@ -15,6 +15,8 @@ from metering.tokens import BILLABLE
 
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=63)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+UpstreamModel = Annotated[str, msgspec.Meta(max_length=200)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
 Percent = Annotated[str, msgspec.Meta(pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]{1,4})?)$")]
 POWERS_OF_TEN = frozenset(10**power for power in range(13))
@@ -49,22 +51,44 @@ class UpstreamEntry(_Entry):
     """A model server."""
 
     name: Slug
-    protocol: Literal["openai", "predict"]
+    protocol: Literal["openai", "anthropic", "predict", "oip"]
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+", max_length=500)]
     api_key_env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 120
+    timeout_seconds: Seconds = 120
+    connect_timeout_seconds: Seconds = 5
+    first_byte_timeout_seconds: Seconds | None = None
+    idle_timeout_seconds: Seconds = 60
+    breaker_failures: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    breaker_open_seconds: Seconds = 10
+
+
+class TargetEntry(_Entry):
+    """One of several upstreams of a model."""
+
+    upstream: Slug
+    upstream_model: UpstreamModel = ""
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    priority: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class ModelEntry(_Entry):
-    """What customers name in ``model``."""
+    """What customers name in ``model``. ``upstream`` is the short form of a list of one."""
 
     name: Name
-    upstream: Slug
-    upstream_model: str = ""
+    upstream: Slug = ""
+    upstream_model: UpstreamModel = ""
+    upstreams: list[TargetEntry] = []
+    retry: Literal["safe", "any"] = "safe"
     version: Name = "1"
     cache: dict[str, Any] = {}
     metering: dict[str, Any] = {}
     enabled: bool = True
+
+    @property
+    def targets(self) -> list[TargetEntry]:
+        """Where the model is served, however it was written."""
+        short = TargetEntry(upstream=self.upstream, upstream_model=self.upstream_model, line=self.line)
+        return self.upstreams or [short]
 
 
 class PriceEntry(_Entry):
@@ -154,7 +178,7 @@ class _Reader:
     def read(self, text: str) -> CatalogFile:
         document = self._document(text)
         sections = {name: self._section(document, name, entry) for name, entry in SECTIONS.items()}
-        self._check_policies(sections["models"])
+        self._check_models(sections["models"])
         self._check_plans(sections["plans"])
         if self.problems:
             raise InvalidCatalog(sorted(self.problems))
@@ -213,6 +237,9 @@ class _Reader:
     def _entry(self, item: Any, path: str, entry: type[_Entry]) -> Any:
         if isinstance(item, dict):
             item = dict(item)
+            if entry is ModelEntry:
+                self._check_form(item, path)
+                item["upstreams"] = self._children(item.get("upstreams"), f"{path}.upstreams", TargetEntry)
             if entry is PlanEntry:
                 item["prices"] = self._children(item.get("prices"), f"{path}.prices", PriceEntry)
                 item["hit_discounts"] = self._hit_discounts(
@@ -229,6 +256,12 @@ class _Reader:
         made.line = self.lines[path]
         self._check_instant(getattr(made, "effective_from", None), path)
         return made
+
+    def _check_form(self, model: dict[str, Any], path: str) -> None:
+        if ("upstream" in model) == bool(model.get("upstreams")):
+            self._report(path, "name its upstream, or a list of upstreams: exactly one of the two.")
+        elif "upstreams" in model and "upstream_model" in model:
+            self._report(f"{path}.upstream_model", "stands beside each upstream in the list.")
 
     def _children(self, items: Any, path: str, entry: type[_Entry]) -> list[Any]:
         if items is None:
@@ -254,8 +287,15 @@ class _Reader:
         if instant is not None and instant.tzinfo is None:
             self._report(f"{path}.effective_from", "must be UTC: write 2026-12-01T00:00:00Z.")
 
-    def _check_policies(self, models: list[ModelEntry]) -> None:
+    def _check_models(self, models: list[ModelEntry]) -> None:
         for model in models:
+            known: set[tuple[str, str]] = set()
+            for target in model.targets:
+                identity = target.upstream, target.upstream_model
+                if identity in known:
+                    field = f"models {model.name}: upstreams"
+                    self.problems.append(Problem(target.line, field, f"{target.upstream} is given twice."))
+                known.add(identity)
             try:
                 parse_cache_policy(model.cache)
                 parse_metering_rules(model.metering)

@@ -1,17 +1,35 @@
-"""The catalog's technical half: upstreams, and the models that customers name."""
+"""The catalog's technical half: upstreams, the models that customers name, and which serves which."""
 
 from typing import Any
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+MAX_SECONDS = 86_400
+
+
+def seconds(default: int | None, help_text: str = "") -> Any:
+    """Return a field for a time limit in whole seconds, of a day at most; null where it has no *default*."""
+    within = [MinValueValidator(1), MaxValueValidator(MAX_SECONDS)]
+    absent = default is None
+    return models.IntegerField(
+        default=default, null=absent, blank=absent, validators=within, help_text=help_text
+    )
+
+
+def within(field: str, low: int, high: int) -> models.Q:
+    """Return the condition that *field* is in [*low*, *high*]."""
+    return models.Q(**{f"{field}__gte": low, f"{field}__lte": high})
 
 
 class Upstream(models.Model):
-    """A model server, and the protocol it speaks."""
+    """A model server, the protocol it speaks, and how long it is waited for."""
 
     class Protocol(models.TextChoices):
         OPENAI = "openai", "OpenAI"
+        ANTHROPIC = "anthropic", "Anthropic"
         PREDICT = "predict", "predict (JSON in, JSON out)"
+        OIP = "oip", "Open Inference Protocol v2"
 
     name = models.SlugField(max_length=63, unique=True)
     protocol = models.CharField(max_length=9, choices=Protocol.choices)
@@ -25,17 +43,37 @@ class Upstream(models.Model):
         default="",
         help_text="The gateway's environment variable that holds its key.",
     )
-    timeout_seconds = models.IntegerField(default=120, validators=[MinValueValidator(1)])
+    timeout_seconds = seconds(120, "For the whole answer, streams included.")
+    connect_timeout_seconds = seconds(5, "For a connection, TLS included.")
+    first_byte_timeout_seconds = seconds(None, "For the beginning of the answer; empty: as for the whole.")
+    idle_timeout_seconds = seconds(60, "Between two parts of an answer.")
+    breaker_failures = models.IntegerField(
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Failures in a row after which it is left alone for a while.",
+    )
+    breaker_open_seconds = seconds(10, "How long it is left alone before one call tries it again.")
 
     class Meta:
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(protocol__in=["openai", "predict"]), name="upstream_protocol_known"
+                condition=models.Q(protocol__in=["openai", "anthropic", "predict", "oip"]),
+                name="upstream_protocol_known",
             ),
             models.CheckConstraint(condition=models.Q(url__regex="^https?://"), name="upstream_url_http"),
+            *(
+                models.CheckConstraint(condition=within(field, 1, MAX_SECONDS), name=f"upstream_{name}")
+                for field, name in (
+                    ("timeout_seconds", "timeout_in_bounds"),
+                    ("connect_timeout_seconds", "connect_timeout_in_bounds"),
+                    ("first_byte_timeout_seconds", "first_byte_timeout_in_bounds"),
+                    ("idle_timeout_seconds", "idle_timeout_in_bounds"),
+                    ("breaker_open_seconds", "breaker_open_in_bounds"),
+                )
+            ),
             models.CheckConstraint(
-                condition=models.Q(timeout_seconds__gt=0), name="upstream_timeout_positive"
+                condition=within("breaker_failures", 1, 1000), name="upstream_breaker_failures_in_bounds"
             ),
         ]
 
@@ -49,15 +87,18 @@ def no_policy() -> dict[str, Any]:
 
 
 class ServedModel(models.Model):
-    """What customers name in ``model``: where it is served, and how it is cached and metered."""
+    """What customers name in ``model``: how it is cached, metered and retried. Targets say where it is served."""
+
+    class Retry(models.TextChoices):
+        SAFE = "safe", "only what no upstream can have worked on"
+        ANY = "any", "timeouts and failures of the upstream, too"
 
     name = models.CharField(max_length=200, unique=True)
-    upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="models")
-    upstream_model = models.CharField(
-        max_length=200, blank=True, default="", help_text="Its name at the upstream; empty: the same."
-    )
     version = models.CharField(
         max_length=100, default="1", help_text="In the cache key: a new version never serves an old answer."
+    )
+    retry = models.CharField(
+        max_length=4, choices=Retry.choices, default=Retry.SAFE, help_text="What is asked for a second time."
     )
     cache = models.JSONField(default=no_policy, blank=True)
     metering = models.JSONField(default=no_policy, blank=True)
@@ -66,6 +107,40 @@ class ServedModel(models.Model):
     class Meta:
         verbose_name = "model"
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(retry__in=["safe", "any"]), name="model_retry_known")
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Target(models.Model):
+    """One place where a model is served. A trigger holds that all targets of a model speak one protocol."""
+
+    model = models.ForeignKey(ServedModel, on_delete=models.CASCADE, related_name="targets")
+    upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="targets")
+    upstream_model = models.CharField(
+        max_length=200, blank=True, default="", help_text="Its name at the upstream; empty: the same."
+    )
+    weight = models.IntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Its share of the calls, beside targets of the same priority.",
+    )
+    priority = models.IntegerField(
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(1000)],
+        help_text="Lower comes first; the next takes over where these are not to be had.",
+    )
+
+    class Meta:
+        ordering = ["priority", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "upstream", "upstream_model"], name="target_once"),
+            models.CheckConstraint(condition=within("weight", 1, 1000), name="target_weight_in_bounds"),
+            models.CheckConstraint(condition=within("priority", 0, 1000), name="target_priority_in_bounds"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.upstream}/{self.upstream_model or self.model}"

@@ -1,7 +1,7 @@
 """Changes to the catalog: make what is stored match a file."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -9,14 +9,22 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import models, transaction
+from django.db.models import Count
 
 from billing.errors import BillingError
 from billing.models import Plan
 from billing.services.catalog import Replaced, set_hit_discount, set_price
 from billing.services.subscriptions import subscribe
-from cacheproxy.catalog_file import CatalogFile, ModelEntry, PlanEntry, TenantEntry, UpstreamEntry
+from cacheproxy.catalog_file import (
+    CatalogFile,
+    ModelEntry,
+    PlanEntry,
+    TargetEntry,
+    TenantEntry,
+    UpstreamEntry,
+)
 from cacheproxy.errors import CatalogRefused
-from cacheproxy.models import ServedModel, Upstream
+from cacheproxy.models import ServedModel, Target, Upstream
 from tenants.models import Tenant
 
 Row = TypeVar("Row", bound=models.Model)
@@ -79,6 +87,7 @@ class _Application:
             for entry in section:
                 with _naming(entry.line):
                     self._apply_entry(entry)
+        self._check_protocols(catalog)
 
     def _apply_entry(self, entry: UpstreamEntry | ModelEntry | PlanEntry | TenantEntry) -> None:
         match entry:
@@ -97,25 +106,64 @@ class _Application:
             "url": entry.url,
             "api_key_env": entry.api_key_env or "",
             "timeout_seconds": entry.timeout_seconds,
+            "connect_timeout_seconds": entry.connect_timeout_seconds,
+            "first_byte_timeout_seconds": entry.first_byte_timeout_seconds,
+            "idle_timeout_seconds": entry.idle_timeout_seconds,
+            "breaker_failures": entry.breaker_failures,
+            "breaker_open_seconds": entry.breaker_open_seconds,
         }
         self._match(Upstream, {"name": entry.name}, values)
 
     def _model(self, entry: ModelEntry) -> None:
-        upstream = Upstream.objects.filter(name=entry.upstream).first()
-        if upstream is None:
-            raise CatalogRefused(
-                f"line {entry.line}: models {entry.name}: there is no upstream {entry.upstream!r}; "
-                "name it under upstreams."
-            )
+        targets = [self._target(entry, target) for target in entry.targets]
         values = {
-            "upstream": upstream,
-            "upstream_model": entry.upstream_model,
             "version": entry.version,
+            "retry": entry.retry,
             "cache": entry.cache,
             "metering": entry.metering,
             "enabled": entry.enabled,
         }
-        self._match(ServedModel, {"name": entry.name}, values)
+        model = self._match(ServedModel, {"name": entry.name}, values)
+        before, after = _served_by(model.targets.select_related("upstream")), _served_by(targets)
+        if before == after:
+            return
+        sign, change = ("~", f"{before} → {after}") if before else ("+", after)
+        self.changes.append(Change(sign, f"model {entry.name}: served by {change}"))
+        model.targets.all().delete()
+        for target in targets:
+            target.model = model
+            target.save()
+
+    def _target(self, model: ModelEntry, entry: TargetEntry) -> Target:
+        upstream = Upstream.objects.filter(name=entry.upstream).first()
+        if upstream is None:
+            raise CatalogRefused(
+                f"line {entry.line}: models {model.name}: there is no upstream {entry.upstream!r}; "
+                "name it under upstreams."
+            )
+        return Target(
+            upstream=upstream,
+            upstream_model=entry.upstream_model,
+            weight=entry.weight,
+            priority=entry.priority,
+        )
+
+    def _check_protocols(self, catalog: CatalogFile) -> None:
+        """Refuse a file that leaves a model, named in it or not, with targets that speak different protocols."""
+        protocols = Count("targets__upstream__protocol", distinct=True)
+        mixed = ServedModel.objects.annotate(protocols=protocols).filter(protocols__gt=1)
+        stated = set(mixed.values_list("name", flat=True))
+        for model in catalog.models:
+            if model.name in stated:
+                raise CatalogRefused(
+                    f"line {model.line}: models {model.name}: upstreams: they speak different protocols."
+                )
+        for upstream in catalog.upstreams:
+            if other := mixed.filter(targets__upstream__name=upstream.name).first():
+                raise CatalogRefused(
+                    f"line {upstream.line}: upstreams {upstream.name}: protocol: the model {other} is also served "
+                    "by an upstream that speaks another."
+                )
 
     def _plan(self, entry: PlanEntry) -> None:
         plan = self._match(
@@ -186,7 +234,7 @@ class _Application:
         row = kind._default_manager.select_for_update().filter(**key).first()
         if row is None:
             stated = ", ".join(
-                f"{name} {_shown(value)}" for name, value in values.items() if value not in ("", {})
+                f"{name} {_shown(value)}" for name, value in values.items() if value not in ("", {}, None)
             )
             self.changes.append(Change("+", f"{label} ({stated})"))
             return kind._default_manager.create(**key, **values)
@@ -204,7 +252,17 @@ class _Application:
         return row
 
 
+def _served_by(targets: Iterable[Target]) -> str:
+    """Return targets in words, those of lower priority first."""
+    return ", ".join(map(_told, sorted(targets, key=lambda target: target.priority)))
+
+
+def _told(target: Target) -> str:
+    name = "/".join(filter(None, (target.upstream.name, target.upstream_model)))
+    return f"{name} (weight {target.weight}, priority {target.priority})"
+
+
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return json.dumps(value)
-    return str(value) or "–"
+    return "–" if value in (None, "") else str(value)

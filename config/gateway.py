@@ -31,10 +31,11 @@ def gateway_settings() -> GatewaySettings:
         database_role=env.text("DATABASE_ROLE", env.DEFAULT_ROLE) or None,
         redis_url=env.text("REDIS_URL") or None,
         key_pepper=env.secret("KEY_PEPPER"),
+        idempotency_keep_seconds=env.integer("IDEMPOTENCY_KEEP_SECONDS", 86_400),
+        metrics_dir=env.text("METRICS_DIR") or None,
         trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
         assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
         limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),
-        metrics_dir=env.text("METRICS_DIR") or None,
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
     )

@@ -25,10 +25,12 @@ from cacheproxy.gateway.errors import (
     WrongScope,
 )
 from cacheproxy.gateway.feed import Feed
+from cacheproxy.gateway.limits.rules import PlanLimits
 from cacheproxy.gateway.tariff import Tariff
 from tenants.keys import digest, is_well_formed
 
 SCOPE = "inference"
+NO_LIMITS = PlanLimits()
 
 
 class Caller(NamedTuple):
@@ -78,9 +80,13 @@ class Door:
 
     def body_limit(self, caller: Caller, default_bytes: int) -> int:
         """Return how large the caller's request may be: as the plan says, and never over the gateway's own bound."""
-        plan = self._catalog.plans.get(caller.plan_id)
-        limit = plan.limits.max_body_bytes if plan is not None else None
+        limit = self.plan_limits(caller).max_body_bytes
         return default_bytes if limit is None else min(limit, default_bytes)
+
+    def plan_limits(self, caller: Caller) -> PlanLimits:
+        """Return the limits of the caller's plan."""
+        plan = self._catalog.plans.get(caller.plan_id)
+        return plan.limits if plan is not None else NO_LIMITS
 
     async def _recognise(self, key: str) -> Access:
         return self._catalog.access(digest(key, self._key_pepper)) or await self._look_up(key)

@@ -20,13 +20,15 @@ from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
-from cacheproxy.gateway.upstream import Upstream
+from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
 from cacheproxy.redis_link import RedisLink, open_link
 
@@ -58,26 +60,34 @@ class Gateway:
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._read_gauges()
-        self._upstream = Upstream(settings)
+        self._upstreams = Upstreams(settings)
+        self._limits = Limits(settings, self._catalog, self._redis)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
+        self._idempotency = Idempotency(settings, self._idempotency_redis)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstream, self._tiers, self._recorder, self._coalescing),
-            Delivery(self._recorder),
+            Misses(
+                self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
+            ),
+            Delivery(self._recorder, self._limits, self.metrics),
+            self._idempotency,
         )
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
         await self.exposition.start()
-        await self._upstream.start()
+        await self._upstreams.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
         await self._coalescing.start()
+        await self._limits.start()
         if self._spool is not None:
             await self._spool.connect()
+        await self._idempotency.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -89,11 +99,12 @@ class Gateway:
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
-        await self._upstream.stop()
-        for link in (self._redis, self._spool_redis):
+        await self._upstreams.stop()
+        for link in (self._redis, self._spool_redis, self._idempotency_redis):
             if link is not None:
                 await link.close()
         await self.exposition.stop()
@@ -115,12 +126,16 @@ class Gateway:
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
-            await _refuse(call, error)
+            await self._refuse(call, error)
         except ClientGone:
             pass
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
-            await _refuse(call, InternalError())
+            await self._refuse(call, InternalError())
+
+    async def _refuse(self, call: Call, error: GatewayError) -> None:
+        self.metrics.call_refused(call.route.dialect.surface, error.code, error.status)
+        await _refuse(call, error)
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool

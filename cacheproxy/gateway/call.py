@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from cacheproxy.gateway.errors import BodyTooLarge
@@ -23,6 +23,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class ClientGone(Exception):
     """The client hung up before its request was whole; there is nobody to answer."""
+
+
+class Tape(Protocol):
+    """Takes note of what is sent, even once there is nobody to receive it."""
+
+    async def take(self, message: Message) -> None:
+        """Take note of *message*, before it is sent."""
 
 
 class Call:
@@ -46,6 +53,8 @@ class Call:
         "route",
         "started",
         "started_ns",
+        "taken_over",
+        "tape",
     )
 
     def __init__(
@@ -68,10 +77,19 @@ class Call:
         self.route = route
         self.headers = headers
         self.client = client
+        self.taken_over = False
+        self.tape: Tape | None = None
         self.started = False
         self.gone = False
         self._receive = receive
         self._send = send
+
+    def carry_on(self, event_id: UUID, now: datetime, *, taken_over: bool = False) -> None:
+        """Be the call that came as *event_id* at *now*."""
+        self.event_id = event_id
+        self.request_id = str(event_id).encode()
+        self.now = now
+        self.taken_over = taken_over
 
     def elapsed_us(self) -> int:
         """Return the microseconds since the call came in."""
@@ -131,6 +149,8 @@ class Call:
     async def _deliver(self, *messages: Message) -> None:
         try:
             for message in messages:
+                if self.tape is not None:
+                    await self.tape.take(message)
                 if not self.gone:
                     await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up

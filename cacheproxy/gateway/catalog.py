@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from billing.money import billionths
 from billing.rating.price_book import PriceBook
 from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
 from cacheproxy.gateway.tariff import Tariff, tariff_at
+from cacheproxy.gateway.upstreams.secrets import read_secret
 from cacheproxy.policy import CachePolicy
 
 logger = logging.getLogger(__name__)
@@ -27,21 +28,46 @@ Value = TypeVar("Value")
 Network = IPv4Network | IPv6Network
 
 
-class Model(msgspec.Struct, frozen=True):
-    """A model as customers name it, and where it is served."""
+class Target(msgspec.Struct, frozen=True):
+    """One place where a model is served: an upstream, how long it is waited for, and the operator's key to it."""
 
-    name: str
-    version: str
     upstream: str
     protocol: str
     url: str
     upstream_model: str
     api_key_env: str
+    weight: int
+    priority: int
     timeout_seconds: float
+    connect_timeout_seconds: float
+    first_byte_timeout_seconds: float
+    idle_timeout_seconds: float
+    breaker_failures: int
+    breaker_open_seconds: float
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Target {self.upstream}/{self.upstream_model}>"  # secrets stay out of logs
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model as customers name it, and where it is served."""
+
+    name: str
+    version: str
+    protocol: str
+    targets: tuple[Target, ...]
+    retry: Literal["safe", "any"]
     cache: CachePolicy
     metering: dict[str, Any]
     upstream_digest: bytes
-    """Stands for upstream and metering rule in the cache key: another server, or count, is another answer."""
+    """Stands for targets and metering rule in the cache key: another server, or count, is another answer.
+
+    Weights, priorities and limits are not in it: they do not change what is answered.
+    """
+
+
+_decode_targets = msgspec.json.Decoder(tuple[Target, ...]).decode
 
 
 class Subscription(NamedTuple):
@@ -198,22 +224,31 @@ def read_budgets(text: str) -> tuple[Budget, ...]:
 
 
 def read_model(row: Row) -> Model:
-    """Return the model in a row of ``gateway_catalog``."""
+    """Return the model in a row of ``gateway_catalog``, with its upstreams' keys as they are now."""
+    targets = tuple(map(_with_secret, _decode_targets(row["targets"])))
+    protocol = targets[0].protocol
+    places = sorted({(target.url, target.upstream_model) for target in targets})
     return Model(
         name=row["model"],
         version=row["version"],
-        upstream=row["upstream"],
-        protocol=row["protocol"],
-        url=row["url"].rstrip("/"),
-        upstream_model=row["upstream_model"],
-        api_key_env=row["api_key_env"] or "",
-        timeout_seconds=row["timeout_seconds"],
+        protocol=protocol,
+        targets=targets,
+        retry=row["retry"],
         cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
         metering=msgspec.json.decode(row["metering"] or "{}"),
-        upstream_digest=msgspec.json.encode(
-            [row["protocol"], row["url"], row["upstream_model"], row["metering"]]
-        ),
+        upstream_digest=msgspec.json.encode([protocol, places, row["metering"]]),
     )
+
+
+def _with_secret(target: Target) -> Target:
+    secret = read_secret(target.api_key_env) if target.api_key_env else None
+    if target.api_key_env and secret is None:
+        logger.error(
+            "The upstream %s needs its key in the environment variable %s, which is not set.",
+            target.upstream,
+            target.api_key_env,
+        )
+    return msgspec.structs.replace(target, url=target.url.rstrip("/"), secret=secret)
 
 
 def read_plan(row: Row) -> Plan:

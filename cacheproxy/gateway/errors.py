@@ -23,7 +23,11 @@
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
     ├── MethodNotAllowed              405     method_not_allowed
-    ├── EventConflict                 409     event_conflict
+    ├── Conflict                      409
+    │   ├── EventConflict                     event_conflict
+    │   ├── IdempotencyKeyReused              idempotency_key_reused
+    │   ├── IdempotencyKeyInUse               idempotency_key_in_use
+    │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
     ├── RateLimited                   429     rate_limit_exceeded
     │   └── TooManyConcurrent                 rate_limit_exceeded
@@ -31,11 +35,14 @@
     ├── UpstreamError                 502
     │   ├── UpstreamNotConfigured             upstream_not_configured
     │   ├── UpstreamUnreachable               upstream_unreachable
+    │   ├── UpstreamLost                      upstream_unreachable
     │   ├── UpstreamBroken                    upstream_broken
     │   └── UpstreamTimeout       504         upstream_timeout
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
+    │   ├── IdempotencyUnavailable            idempotency_unavailable
+    │   ├── UpstreamUnavailable               upstream_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
 
@@ -45,8 +52,9 @@ Every answer to a refused call has the shape of the protocol that was spoken. ``
 sending the same call again cannot help; OpenAI's clients read that from ``x-should-retry: false``.
 """
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class GatewayError(Exception):
@@ -236,15 +244,56 @@ class MethodNotAllowed(GatewayError):
         self.allowed = allowed
 
 
-class EventConflict(GatewayError):
-    """An event of the same id but other content is already recorded."""
+class Conflict(GatewayError):
+    """What is asked contradicts what was asked before."""
 
     status = 409
+
+
+class EventConflict(Conflict):
+    """An event of the same id but other content is already recorded."""
+
     code = "event_conflict"
 
     def __init__(self) -> None:
         super().__init__(
             "Another call was already recorded under this id. Send the call again under a new one."
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key was used for something else."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another request. Send this request under a new key."
+        )
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The first call under the key has no answer yet."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A call with this Idempotency-Key is still under way. Try again in a moment, under the same key."
+        )
+
+
+class IdempotentAnswerNotKept(Conflict):
+    """The first answer under the key was too large to be given again."""
+
+    code = "idempotent_answer_not_kept"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            "The call with this Idempotency-Key was carried out, once, but its answer was larger than"
+            f" {limit_bytes} bytes and is not kept. A new key has it carried out again."
         )
 
 
@@ -276,6 +325,8 @@ class UpstreamError(GatewayError):
 
     status = 502
     retryable = True
+    untouched: ClassVar[bool] = False
+    """Whether it is certain that no upstream has worked on the call."""
 
 
 class UpstreamNotConfigured(UpstreamError):
@@ -291,12 +342,27 @@ class UpstreamNotConfigured(UpstreamError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection, or it was lost before the answer began."""
+    """No connection was made, in time or at all."""
+
+    code = "upstream_unreachable"
+    untouched = True
+
+    def __init__(self, timeout_seconds: float | None = None) -> None:
+        late = "cannot be reached at the moment"
+        if timeout_seconds is not None:
+            late = f"did not accept a connection within {timeout_seconds:g} seconds"
+        super().__init__(f"The server of this model {late}. Try again later.")
+
+
+class UpstreamLost(UpstreamError):
+    """The connection was lost before the answer began. Whether the call was worked on, nobody knows."""
 
     code = "upstream_unreachable"
 
     def __init__(self) -> None:
-        super().__init__("The server of this model cannot be reached at the moment. Try again later.")
+        super().__init__(
+            "The connection to the server of this model was lost before it answered. Nothing was charged; try again."
+        )
 
 
 class UpstreamBroken(UpstreamError):
@@ -309,15 +375,19 @@ class UpstreamBroken(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """No complete answer within the model's time limit."""
+    """No answer, or none to its end, within one of the upstream's time limits."""
 
     status = 504
     code = "upstream_timeout"
+    _SAYING: ClassVar = {
+        "first_byte": "did not begin to answer within {:g} seconds. Try again later.",
+        "idle": "stopped in the middle of its answer for {:g} seconds. Try again.",
+        "total": "did not answer within {:g} seconds. Ask for less, or try again.",
+    }
 
-    def __init__(self, timeout_seconds: float) -> None:
-        super().__init__(
-            f"The server of this model did not answer within {timeout_seconds:g} seconds. Ask for less, or try again."
-        )
+    def __init__(self, limit: Literal["first_byte", "idle", "total"], timeout_seconds: float) -> None:
+        super().__init__("The server of this model " + self._SAYING[limit].format(timeout_seconds))
+        self.limit = limit
 
 
 class Unavailable(GatewayError):
@@ -338,12 +408,35 @@ class NotReady(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """As many upstream calls are under way as the settings allow."""
+    """As many upstream calls are under way, to all upstreams or to the model's, as the settings allow."""
 
     code = "gateway_overloaded"
 
     def __init__(self) -> None:
         super().__init__("Too many calls are under way. Try again in a few seconds.")
+
+
+class IdempotencyUnavailable(Unavailable):
+    """Redis cannot say whether the call was made before, and that is what was asked for."""
+
+    code = "idempotency_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Idempotency-Key cannot be honoured at the moment. Try again in a few seconds, or leave it out."
+        )
+
+
+class UpstreamUnavailable(Unavailable):
+    """Every upstream of the model failed so often of late that it is left alone for a while."""
+
+    code = "upstream_unavailable"
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(
+            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
+        )
 
 
 class RecorderUnavailable(Unavailable):

@@ -86,7 +86,7 @@ CREATE TRIGGER notify_gateways_of_update AFTER UPDATE OF digest, scopes, expires
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cacheproxy", "0002_gateway_views"),
+        ("cacheproxy", "0003_targets"),
         ("billing", "0005_limits_and_budgets"),
         ("tenants", "0002_key_limits"),
     ]

@@ -90,7 +90,9 @@ def test_verifying_says_that_it_agrees_or_names_what_does_not(operator: Client, 
 def test_what_the_database_refuses_is_an_error_on_the_form_that_saved_it(operator: Client) -> None:
     upstream = Upstream.objects.create(name="local", protocol="predict", url="http://127.0.0.1:9100")
     form = {"name": "local", "protocol": "predict", "url": "http://127.0.0.1:9200", "timeout_seconds": "5"}
-    form |= {"models-TOTAL_FORMS": "0", "models-INITIAL_FORMS": "0"}
+    form |= {"connect_timeout_seconds": "5", "idle_timeout_seconds": "60"}
+    form |= {"breaker_failures": "5", "breaker_open_seconds": "10"}
+    form |= {"targets-TOTAL_FORMS": "0", "targets-INITIAL_FORMS": "0"}
     with refusing("cacheproxy_upstream"):
         answer = operator.post(reverse("admin:cacheproxy_upstream_change", args=[upstream.pk]), form)
     assert answer.status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billing.models import HitDiscount, Plan, Price, Subscription
-from cacheproxy.models import ServedModel, Upstream
+from cacheproxy.models import ServedModel, Target, Upstream
 from tenants.models import Tenant
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +56,7 @@ def stored() -> tuple[int, ...]:
 
 def test_the_contracts_example_is_applied(run: Run) -> None:
     lines = run(CATALOG)
-    assert lines[-1] == "12 changed."
+    assert lines[-1] == "13 changed."
     assert "+ plan standard: qwen-small output: 1.5 per 1,000,000" in lines
     assert stored() == (1, 1, 1, 4, 3, 1)
     assert Price.objects.get(pool="cache_write").amount == Decimal("0.625")
@@ -70,7 +70,7 @@ def test_a_second_time_changes_nothing(run: Run) -> None:
 
 def test_a_dry_run_prints_the_same_and_writes_nothing(run: Run) -> None:
     dry = run(CATALOG, dry_run=True)
-    assert dry[-1] == "12 would change."
+    assert dry[-1] == "13 would change."
     assert stored() == (0, 0, 0, 0, 0, 0)
     assert dry[:-1] == run(CATALOG)[:-1]
 
@@ -142,6 +142,76 @@ def test_a_mistake_names_its_line_and_field_and_nothing_is_written(
     with pytest.raises(CommandError, match=message) as refusal:
         run(CATALOG.replace(right, wrong))
     assert "nothing was applied" in str(refusal.value)
+    assert stored() == (0, 0, 0, 0, 0, 0)
+
+
+TWO_UPSTREAMS = CATALOG.replace(
+    "    upstream: local\n    upstream_model: Qwen1.5-0.5B\n",
+    """    upstreams:
+      - {upstream: local, upstream_model: Qwen1.5-0.5B, weight: 3}
+      - {upstream: spare, priority: 1}
+""",
+).replace(
+    "models:",
+    '  - {name: spare, protocol: openai, url: "http://127.0.0.1:9200/v1", idle_timeout_seconds: 5}\nmodels:',
+)
+
+
+def test_a_model_is_served_by_several_upstreams(run: Run) -> None:
+    lines = run(TWO_UPSTREAMS)
+    shown = "local/Qwen1.5-0.5B (weight 3, priority 0), spare (weight 1, priority 1)"
+    assert f"+ model qwen-small: served by {shown}" in lines
+    assert run(TWO_UPSTREAMS) == ["Nothing to change."]
+    assert list(Target.objects.values_list("upstream__name", "upstream_model", "weight", "priority")) == [
+        ("local", "Qwen1.5-0.5B", 3, 0),
+        ("spare", "", 1, 1),
+    ]
+
+    line, count = run(TWO_UPSTREAMS.replace("weight: 3", "weight: 2"))
+    assert line == f"~ model qwen-small: served by {shown} → {shown.replace('weight 3', 'weight 2')}"
+    assert count == "1 changed."
+    assert run(CATALOG)[0].endswith("→ local/Qwen1.5-0.5B (weight 1, priority 0)")
+
+
+def test_upstreams_that_serve_one_model_change_their_protocol_together(run: Run) -> None:
+    run(TWO_UPSTREAMS)
+    moved = TWO_UPSTREAMS.replace("protocol: openai", "protocol: anthropic")
+    assert run(moved)[-1] == "2 changed."
+    upstreams_alone = moved[: moved.index("models:")].replace("anthropic", "oip", 1)
+    with pytest.raises(CommandError, match="line 3: upstreams local: protocol: the model qwen-small is also"):
+        run(upstreams_alone)
+
+
+MISTAKES_OF_TARGETS = [
+    ("weight: 3", "weight: 0", r"line 8: models\[0\].upstreams\[0\].weight: Expected `int` >= 1"),
+    ("priority: 1", "prio: 1", r"line 9: models\[0\].upstreams\[1\].prio: unknown field; there are upstream"),
+    ("upstream: spare", "upstream: spear", r"line 9: models qwen-small: there is no upstream 'spear'"),
+    ("name: spare, protocol: openai", "name: spare, protocol: oip", r"line 6: .* speak different protocols"),
+    (
+        "upstream: spare,",
+        "upstream: local, upstream_model: Qwen1.5-0.5B,",
+        r"line 9: .* local is given twice",
+    ),
+    (
+        "    upstreams:",
+        "    upstream: local\n    upstreams:",
+        r"line 6: models\[0\]: name its upstream, or a list",
+    ),
+    (
+        "    upstreams:",
+        "    upstream_model: x\n    upstreams:",
+        r"line 7: models\[0\].upstream_model: stands",
+    ),
+    ("idle_timeout_seconds: 5", "idle_timeout_seconds: 0", r"line 4: upstreams\[1\].idle_timeout_seconds: "),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), MISTAKES_OF_TARGETS)
+def test_a_mistake_in_a_list_of_upstreams_names_its_line_and_field(
+    run: Run, right: str, wrong: str, message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(TWO_UPSTREAMS.replace(right, wrong))
     assert stored() == (0, 0, 0, 0, 0, 0)
 
 

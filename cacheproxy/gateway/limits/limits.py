@@ -112,10 +112,16 @@ class Limits:
             return NO_GRANT
         return await self._take(ask, rules, shares, (), charged)
 
-    def headers(self, access: Access, plan: Plan, now: datetime) -> list[Header]:
+    def hold(self, ask: Ask) -> bool:
+        """Return whether anything limits this caller."""
+        return self._rules_of(ask) is not None
+
+    def headers(self, ask: Ask) -> list[Header]:
         """Return the ``x-ratelimit-*`` headers as far as this process knows; none where no rate is limited."""
-        rates = self._rules(access, plan).rates
-        return rate_headers(rates, self.arbiter.local, int(now.timestamp() * 1000)) if rates else []
+        rules = self._rules_of(ask)
+        if rules is None or not rules.rates:
+            return []
+        return rate_headers(rules.rates, self.arbiter.local, ask.call.now_ms)
 
     def _rules_of(self, ask: Ask) -> Rules | None:
         plan = self._catalog.plans.get(ask.caller.plan_id)

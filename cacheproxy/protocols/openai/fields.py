@@ -128,6 +128,29 @@ def flag(fields: Mapping[str, Any], name: str, param: str) -> bool:
     return bool(value)
 
 
+def streaming(fields: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Return whether a stream is asked for, and whether a usage chunk is.
+
+    Raises:
+        InvalidRequest: `stream` or `stream_options` is malformed.
+    """
+    options = fields.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise InvalidRequest(
+            "stream_options must be an object.", code="invalid_field", param="stream_options"
+        )
+    wants_usage = flag(options, "include_usage", "stream_options.include_usage")
+    return flag(fields, "stream", "stream"), wants_usage
+
+
+def asking_for_usage(request: InferenceRequest, upstream_model: str) -> dict[str, Any]:
+    """Return the body under the upstream's name of the model; a stream is asked for its usage chunk."""
+    fields = {**request.document, "model": upstream_model}
+    if request.stream and not request.wants_usage:
+        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    return fields
+
+
 def objects(items: Any) -> list[dict[str, Any]]:
     """Return the objects of what should be a list of them; whatever else stands there counts as empty."""
     return [item if isinstance(item, dict) else {} for item in items] if isinstance(items, list) else []

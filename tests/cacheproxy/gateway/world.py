@@ -44,15 +44,40 @@ class World:
         timeout_seconds: int = 10,
         api_key_env: str = "",
     ) -> None:
-        upstream_id = await self.sql.fetchval(
-            "INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds)"
-            " VALUES ($1, $2, $3, $4, $5) RETURNING id",
-            f"{name}-server", protocol, url, api_key_env, timeout_seconds,
-        )  # fmt: skip
         await self.sql.execute(
-            "INSERT INTO cacheproxy_servedmodel (name, upstream_id, upstream_model, version, cache, metering, enabled)"
-            " VALUES ($1, $2, 'small', '1', $3, $4, true)",
-            name, upstream_id, json.dumps(cache or {}), json.dumps(metering or {}),
+            "INSERT INTO cacheproxy_servedmodel (name, version, retry, cache, metering, enabled)"
+            " VALUES ($1, '1', 'safe', $2, $3, true)",
+            name, json.dumps(cache or {}), json.dumps(metering or {}),
+        )  # fmt: skip
+        await self.add_target(
+            name,
+            f"{name}-server",
+            url,
+            protocol=protocol,
+            timeout_seconds=timeout_seconds,
+            api_key_env=api_key_env,
+        )
+
+    async def add_target(
+        self,
+        model: str,
+        upstream: str,
+        url: str,
+        *,
+        protocol: str = "openai",
+        timeout_seconds: int = 10,
+        api_key_env: str = "",
+        weight: int = 1,
+        priority: int = 0,
+    ) -> None:
+        """Add an upstream of its own that serves *model*, too."""
+        await self.sql.execute(
+            "WITH upstream AS (INSERT INTO cacheproxy_upstream (name, protocol, url, api_key_env, timeout_seconds,"
+            " connect_timeout_seconds, idle_timeout_seconds, breaker_failures, breaker_open_seconds)"
+            " VALUES ($1, $2, $3, $4, $5, 5, 60, 1000, 10) RETURNING id)"
+            " INSERT INTO cacheproxy_target (model_id, upstream_id, upstream_model, weight, priority)"
+            " SELECT m.id, upstream.id, 'small', $7, $8 FROM cacheproxy_servedmodel m, upstream WHERE m.name = $6",
+            upstream, protocol, url, api_key_env, timeout_seconds, model, weight, priority,
         )  # fmt: skip
 
     async def add_plan(

@@ -10,6 +10,7 @@ from cacheproxy.protocols.registry import find_route
     ("path", "surface", "model"),
     [
         ("/v1/chat/completions", "chat.completions", ""),
+        ("/v1/completions", "completions", ""),
         ("/v1/embeddings", "embeddings", ""),
         ("/v1/messages", "messages", ""),
         ("/v1/messages/count_tokens", "messages.count_tokens", ""),
