@@ -23,7 +23,7 @@ LIMITED = CATALOG.replace(
 
 def test_limits_and_budgets_are_applied_and_told(run: Run) -> None:
     lines = run(LIMITED)
-    assert lines[-1] == "14 changed."
+    assert lines[-1] == "15 changed."
     assert "+ tenant acme: budget of a month soft 80, hard 100, ap@acme.example" in lines
     assert "+ tenant acme: budget of a day hard 9.5" in lines
     plan = Plan.objects.get()
