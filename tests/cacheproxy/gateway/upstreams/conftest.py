@@ -20,7 +20,7 @@ SETTINGS = GatewaySettings(database_url="", key_pepper="", max_answer_bytes=100_
 
 
 def make_target(url: str, **changes: Any) -> Target:
-    values = {
+    values: dict[str, Any] = {
         "upstream": "local",
         "protocol": "openai",
         "url": url,
