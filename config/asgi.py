@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 
+from config import env
 from config.gateway import Server
 from config.gateway import application as data_plane
 from config.wsgi import application as django
@@ -15,4 +16,4 @@ from config.wsgi import application as django
 CONTROL_PLANE_THREADS = 8
 
 control_plane: Any = WSGIMiddleware(cast("Any", django), workers=CONTROL_PLANE_THREADS)
-application = Server(data_plane.gateway, control_plane)
+application = Server(data_plane.gateway, control_plane, metrics_token=env.text("METRICS_TOKEN"))

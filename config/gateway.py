@@ -1,10 +1,12 @@
 """The data plane as a server runs it, on its own: ``uvicorn config.gateway:application``. Loads no Django."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from hmac import compare_digest
 from typing import Any
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.exposition import CONTENT_TYPE
 from config import env
 
 Scope = MutableMapping[str, Any]
@@ -29,6 +31,11 @@ def gateway_settings() -> GatewaySettings:
         database_role=env.text("DATABASE_ROLE", env.DEFAULT_ROLE) or None,
         redis_url=env.text("REDIS_URL") or None,
         key_pepper=env.secret("KEY_PEPPER"),
+        idempotency_keep_seconds=env.integer("IDEMPOTENCY_KEEP_SECONDS", 86_400),
+        metrics_dir=env.text("METRICS_DIR") or None,
+        trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
+        assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
+        limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
     )
@@ -37,8 +44,11 @@ def gateway_settings() -> GatewaySettings:
 class Server:
     """One process's application: the gateway, the probes, and a control plane for all else if there is one."""
 
-    def __init__(self, gateway: Gateway, control_plane: Asgi | None = None) -> None:
+    def __init__(
+        self, gateway: Gateway, control_plane: Asgi | None = None, *, metrics_token: str = ""
+    ) -> None:
         self.gateway = gateway
+        self._metrics_token = metrics_token
         self.elsewhere: Asgi = control_plane or gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +61,8 @@ class Server:
             await _answer(send, 200, b"ok\n")
         elif scope["path"] == "/readyz":
             await self._readyz(send)
+        elif scope["path"] == "/metrics":
+            await self._metrics(scope, send)
         else:
             await self.elsewhere(scope, receive, send)
 
@@ -63,16 +75,25 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _readyz(self, send: Send) -> None:
-        if self.gateway.ready():
-            await _answer(send, 200, b"ready\n")
+        report = self.gateway.health.report()
+        await _answer(
+            send, 200 if report.ready else 503, "".join(f"{line}\n" for line in report.lines).encode()
+        )
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        sent = dict(scope["headers"]).get(b"authorization", b"")
+        if self._metrics_token and not compare_digest(sent, b"Bearer " + self._metrics_token.encode()):
+            await _answer(send, 401, b"send 'Authorization: Bearer' with METRICS_TOKEN\n")
         else:
-            await _answer(send, 503, b"starting: the catalog is not loaded; is PostgreSQL up?\n")
+            await _answer(send, 200, await self.gateway.exposition.text(), CONTENT_TYPE.encode())
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+async def _answer(
+    send: Send, status: int, body: bytes, content_type: bytes = b"text/plain; charset=utf-8"
+) -> None:
+    headers = [(b"content-type", content_type), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-application = Server(Gateway(gateway_settings()))
+application = Server(Gateway(gateway_settings()), metrics_token=env.text("METRICS_TOKEN"))

@@ -115,10 +115,11 @@ def anthropic(usage: Usage) -> UsageReport:
     """Return the pools of an Anthropic report, whose `input_tokens` exclude both cache pools.
 
     The split of the written tokens by lifetime may be null, or leave some unsaid: these were written for the
-    unspecified time, five minutes.
+    unspecified time, five minutes. Thinking is a slice of `output_tokens`.
 
     Raises:
-        UsageMismatch: the split is larger than `cache_creation_input_tokens`, or a figure is malformed.
+        UsageMismatch: the split is larger than `cache_creation_input_tokens`, the thinking larger than
+            `output_tokens`, or a figure is malformed.
     """
     minutes = _count(usage, "cache_creation.ephemeral_5m_input_tokens")
     hour = _count(usage, "cache_creation.ephemeral_1h_input_tokens")
@@ -126,14 +127,19 @@ def anthropic(usage: Usage) -> UsageReport:
     written = minutes + hour if whole is None else whole
     split = "cache_creation.ephemeral_5m_input_tokens + cache_creation.ephemeral_1h_input_tokens"
     _within(split, minutes + hour, "cache_creation_input_tokens", written)
+    output, thinking = (
+        _required(usage, "output_tokens"),
+        _count(usage, "output_tokens_details.thinking_tokens"),
+    )
+    _within("output_tokens_details.thinking_tokens", thinking, "output_tokens", output)
     pools = TokenPools(
         input=_required(usage, "input_tokens"),
         cache_read=_count(usage, "cache_read_input_tokens"),
         cache_write=written - hour,
         cache_write_1h=hour,
-        output=_required(usage, "output_tokens"),
+        output=output,
     )
-    return UsageReport(pools)
+    return UsageReport(pools, thinking)
 
 
 def gemini(usage: Usage) -> UsageReport:

@@ -12,6 +12,7 @@ class MemoryCache:
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.used_bytes = 0
+        self.evictions = 0
         self._answers: dict[bytes, StoredAnswer] = {}
 
     def __len__(self) -> int:
@@ -46,6 +47,7 @@ class MemoryCache:
         self.used_bytes += size
         while self.used_bytes > self.capacity_bytes:
             self.discard(next(iter(self._answers)))
+            self.evictions += 1
         return True
 
     def discard(self, key: bytes) -> None:

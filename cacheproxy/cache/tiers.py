@@ -1,6 +1,8 @@
 """The tiers as one cache: memory, then Redis; what is found further away is kept nearer."""
 
+import asyncio
 import random
+from collections.abc import Collection
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.memory import MemoryCache
@@ -22,6 +24,14 @@ class Tiers:
         if answer is not None:
             self.memory.put(key, answer)
         return answer
+
+    async def fetch_many(self, keys: Collection[bytes], now_ms: int) -> dict[bytes, StoredAnswer]:
+        """Return those of *keys* that any tier has an answer for; Redis is asked for all of the rest at once."""
+        found = {key: answer for key in keys if (answer := self.memory.get(key, now_ms)) is not None}
+        rest = [key for key in keys if key not in found]
+        fetched = await asyncio.gather(*(self.fetch(key, now_ms) for key in rest)) if self.redis else ()
+        found.update((key, answer) for key, answer in zip(rest, fetched) if answer is not None)  # noqa: B905
+        return found
 
     async def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
         """Return an answer that may stand in for the upstream's failure, the younger one of all tiers'.

@@ -16,8 +16,13 @@ from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
+from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
+from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.limits import Limits
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
@@ -39,59 +44,78 @@ class Gateway:
         self._settings = settings
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
-        self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
+        self._door = Door(
+            self._catalog,
+            self._feed,
+            key_pepper=settings.key_pepper,
+            trusted_proxies=settings.trusted_proxies,
+        )
+        self.metrics = Metrics(max_names=settings.max_metric_names)
+        self.exposition = Exposition(self.metrics, settings.metrics_dir)
         self._redis = self._link(settings.redis_budget_seconds)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
         self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
-        self._recorder = Recorder(settings, self._spool)
+        self._recorder = Recorder(settings, self._spool, self.metrics)
+        self.health = Health(self._catalog, self._recorder, self._spool)
+        self._read_gauges()
         self._upstreams = Upstreams(settings)
+        self._limits = Limits(settings, self._catalog, self._redis)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
+        self._idempotency = Idempotency(settings, self._idempotency_redis)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing),
-            Delivery(self._recorder),
+            Misses(
+                self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
+            ),
+            Delivery(self._recorder, self._limits, self.metrics),
+            self._idempotency,
         )
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
+        await self.exposition.start()
         await self._upstreams.start()
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
         await self._coalescing.start()
+        await self._limits.start()
         if self._spool is not None:
             await self._spool.connect()
+        await self._idempotency.connect()
         await self._recorder.start()
         await self._feed.start()
 
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
+        self.health.draining = True
         try:
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstreams.stop()
-        for link in (self._redis, self._spool_redis):
+        for link in (self._redis, self._spool_redis, self._idempotency_redis):
             if link is not None:
                 await link.close()
-
-    def ready(self) -> bool:
-        """Return whether keys can be checked: the catalog was loaded once."""
-        return self._catalog.loaded
+        await self.exposition.stop()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(
+            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+        )
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -102,12 +126,27 @@ class Gateway:
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
-            await _refuse(call, error)
+            await self._refuse(call, error)
         except ClientGone:
             pass
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
-            await _refuse(call, InternalError())
+            await self._refuse(call, InternalError())
+
+    async def _refuse(self, call: Call, error: GatewayError) -> None:
+        self.metrics.call_refused(call.route.dialect.surface, error.code, error.status)
+        await _refuse(call, error)
+
+    def _read_gauges(self) -> None:
+        read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        read("memory_cache_bytes", lambda: memory.used_bytes)
+        read("memory_cache_entries", lambda: len(memory))
+        read("memory_cache_evictions", lambda: memory.evictions)
+        if redis is not None:
+            read("redis_failures", lambda: redis.failures)
+            read("redis_damaged_answers", lambda: redis.damaged)
+        if spool is not None:
+            read("spool_batches", lambda: spool.last_depth)
 
     def _rendezvous(self) -> Rendezvous | None:
         if self._redis is None or self._settings.redis_url is None:
@@ -119,7 +158,7 @@ class Gateway:
         return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         listed = [
             {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
             for model in self._door.models(caller, call.now)
@@ -146,6 +185,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
+        *error.headers,
     ]
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from cacheproxy.gateway.errors import BodyTooLarge
@@ -25,6 +25,13 @@ class ClientGone(Exception):
     """The client hung up before its request was whole; there is nobody to answer."""
 
 
+class Tape(Protocol):
+    """Takes note of what is sent, even once there is nobody to receive it."""
+
+    async def take(self, message: Message) -> None:
+        """Take note of *message*, before it is sent."""
+
+
 class Call:
     """One call: when it came, what it asks, and how to answer it.
 
@@ -35,6 +42,7 @@ class Call:
     __slots__ = (
         "_receive",
         "_send",
+        "client",
         "event_id",
         "gone",
         "headers",
@@ -45,10 +53,19 @@ class Call:
         "route",
         "started",
         "started_ns",
+        "taken_over",
+        "tape",
     )
 
     def __init__(
-        self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        path: str,
+        route: Route,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        *,
+        client: tuple[str, int] | None = None,
     ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
@@ -59,10 +76,20 @@ class Call:
         self.path = path
         self.route = route
         self.headers = headers
+        self.client = client
+        self.taken_over = False
+        self.tape: Tape | None = None
         self.started = False
         self.gone = False
         self._receive = receive
         self._send = send
+
+    def carry_on(self, event_id: UUID, now: datetime, *, taken_over: bool = False) -> None:
+        """Be the call that came as *event_id* at *now*."""
+        self.event_id = event_id
+        self.request_id = str(event_id).encode()
+        self.now = now
+        self.taken_over = taken_over
 
     def elapsed_us(self) -> int:
         """Return the microseconds since the call came in."""
@@ -122,6 +149,8 @@ class Call:
     async def _deliver(self, *messages: Message) -> None:
         try:
             for message in messages:
+                if self.tape is not None:
+                    await self.tape.take(message)
                 if not self.gone:
                     await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up

@@ -92,11 +92,10 @@ class Coalescing:
         key = ask.facts.key
         result = None if work.result.exception() else work.result.result()
         stored = result.stored if result is not None else None
-        if key is None:
-            return
-        if stored is not None and isinstance(result, Led) and ask.may_store and self._tiers.redis is not None:
-            await self._tiers.redis.put(key, stored, _now_ms())
-        if not ask.may_share:
+        if isinstance(result, Led) and self._tiers.redis is not None:
+            for name, kept in result.kept:
+                await self._tiers.redis.put(name, kept, _now_ms())
+        if key is None or not ask.may_share:
             return
         if self._works.get(key) is work:
             del self._works[key]

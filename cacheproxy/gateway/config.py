@@ -17,18 +17,36 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_body_bytes: int = 20 * MIB
     max_answer_bytes: int = 64 * MIB
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For is believed, where a key is bound to networks."""
+    assumed_output_tokens: int = 1024
+    """The output that a call is taken to use, until it is known, where the call states no maximum."""
+    limit_lease_seconds: float = 60.0
+    """How long a slot or a reservation outlives a gateway that died, and a charge is sure to count once."""
+
     max_upstream_calls: int = 512
     """Calls to model servers under way at once; the next one is refused with 503."""
     max_calls_per_upstream: int = 256
     """Of these, to one upstream: one that hangs must not take the others' share."""
     max_upstream_attempts: int = 3
     """Targets that one call asks before it gives up."""
-    disconnect_grace_seconds: float = 30.0
-    disconnect_grace_tokens: int = 4096
-    """How long, and for how many tokens of a stream, an upstream's answer is still read after everybody has gone."""
     follow_seconds: float = 60.0
     """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0
+
+    idempotency_keep_seconds: int = 86_400
+    """How long an answer is given again to its Idempotency-Key."""
+    idempotency_lease_seconds: float = 5.0
+    """How long after the death of a gateway a call under such a key is taken for still under way."""
+    idempotency_budget_seconds: float = 0.5
+    """The longest that Redis may take to claim such a key, or to keep an answer."""
+    max_idempotent_answer_bytes: int = 8 * MIB
+    """A larger answer is not kept; its repetition is refused."""
+
+    max_metric_names: int = 100
+    """Models, and upstreams, that metrics tell apart; the rest is counted as ``other``."""
+    metrics_dir: str | None = None
+    """A local folder in which the processes of one port share their numbers; without it each speaks for itself."""
 
     memory_cache_bytes: int = 256 * MIB
     redis_budget_seconds: float = 0.02

@@ -1,17 +1,22 @@
-"""What a client may say about the cache for one call: ``Cache-Control`` and ``X-Zerorate-Session``.
+"""What a client may say about the cache for one call: ``Cache-Control``, ``X-Zerorate-Session`` and other names for it.
 
 ``no-cache`` asks the upstream and refreshes the stored answer; ``no-store`` neither reads nor writes. The outcome
 of both is ``bypass``: the tokens are computed and charged like a miss's, but the call says nothing about how
 well the cache works. ``max-age=N`` takes no answer older than N seconds; ``only-if-cached`` never asks the
 upstream. Directives that we do not know are ignored, as RFC 9111 wants it.
+
+Other gateways' names for the same (`aliases.py`) are read as well. Whoever states a thing twice gets the stricter:
+reading or storing that is ruled out once stays ruled out, the shorter time to live counts, namespaces nest. Only
+an age in our own ``Cache-Control`` takes the place of an alias's.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
+from cacheproxy.gateway import aliases
 from cacheproxy.gateway.errors import BadRequest
 
-MAX_SESSION_BYTES = 256
+MAX_SESSION_BYTES = aliases.MAX_NAME_BYTES
 
 
 class Controls(NamedTuple):
@@ -22,6 +27,10 @@ class Controls(NamedTuple):
     only_if_cached: bool = False
     max_age_seconds: int | None = None
     session: bytes = b""
+    ttl_seconds: int | None = None
+    """How long this call's answer is kept, where that is shorter than the policy's time to live; at least 1."""
+    namespace: bytes = b""
+    """A further part of whose answers these are, beside the tenant, the key and the session."""
 
     @property
     def may_read(self) -> bool:
@@ -36,24 +45,76 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
     """Return the controls in *headers* (names in lower case).
 
     Raises:
-        BadRequest: ``max-age`` is not a number of seconds, or the session's name is too long.
+        BadRequest: ``max-age`` or an alias has a value that it does not take, or a name is too long.
     """
     cache_control = headers.get(b"cache-control")
     session = headers.get(b"x-zerorate-session", b"")
     if cache_control is None and not session:
-        return PLAIN
+        return PLAIN if aliases.none_in(headers) else _stated(PLAIN, aliases.in_headers(headers))
     if len(session) > MAX_SESSION_BYTES:
         raise BadRequest(
             f"X-Zerorate-Session is longer than {MAX_SESSION_BYTES} bytes.", code="invalid_header"
         )
     directives = _directives(cache_control or b"")
-    return Controls(
+    own = Controls(
         no_cache=b"no-cache" in directives,
         no_store=b"no-store" in directives,
         only_if_cached=b"only-if-cached" in directives,
         max_age_seconds=_seconds(directives.get(b"max-age")),
         session=session,
     )
+    if aliases.none_in(headers):
+        return own
+    if own.max_age_seconds and any(name in headers for name in aliases.HELICONE):
+        own = own._replace(ttl_seconds=own.max_age_seconds)
+    return _stated(own, aliases.in_headers(headers))
+
+
+has_controls = aliases.has_body_object
+
+
+def controls_of(document: Any) -> Controls:
+    """Return the controls in a parsed body: LiteLLM's ``cache`` object. Not for bodies whose fields are the model's.
+
+    Raises:
+        BadRequest: a field of the object has a value that it does not take.
+    """
+    return _stated(PLAIN, aliases.in_body(document))
+
+
+def without_controls(document: Any) -> Any:
+    """Return a parsed body without what `controls_of` reads, as it is keyed and goes upstream."""
+    if not aliases.has_body_object(document):
+        return document
+    return {name: value for name, value in document.items() if name != aliases.BODY_FIELD}
+
+
+def merge(header_controls: Controls, body_controls: Controls) -> Controls:
+    """Return what headers and body ask for together."""
+    if body_controls is PLAIN:
+        return header_controls
+    return _stated(header_controls, body_controls._asdict().items())
+
+
+def _stated(controls: Controls, stated: Iterable[tuple[str, Any]]) -> Controls:
+    for field, value in stated:
+        if _says_something(value):
+            controls = controls._replace(**{field: _together(field, getattr(controls, field), value)})
+    return controls
+
+
+def _together(field: str, known: Any, value: Any) -> Any:
+    if not _says_something(known):
+        return value
+    if field == "ttl_seconds":
+        return min(known, value)
+    if field == "namespace":
+        return b"%d:%b/%b" % (len(known), known, value)  # framed, so that no two pairs read the same
+    return known
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and value is not False and value != b""  # an age of 0 does
 
 
 def _directives(cache_control: bytes) -> dict[bytes, bytes]:
@@ -64,7 +125,7 @@ def _directives(cache_control: bytes) -> dict[bytes, bytes]:
 def _seconds(value: bytes | None) -> int | None:
     if value is None:
         return None
-    if not value.isdigit() or len(value) > 18:
+    if not value.isdigit() or len(value) > aliases.MAX_DIGITS:
         raise BadRequest(
             "Cache-Control: max-age takes a number of seconds, as in 'max-age=60'.", code="invalid_header"
         )

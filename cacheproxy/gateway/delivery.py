@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
+from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
-from cacheproxy.gateway.misses import outcome
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask
@@ -39,23 +41,30 @@ class LeaderFailed(Exception):
 class Delivery:
     """Gives clients what was found for them."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, limits: Limits, metrics: Metrics) -> None:
         self._recorder = recorder
+        self._limits = limits
+        self._metrics = metrics
 
     async def hit(self, ask: Ask, found: Found) -> None:
-        """Answer from the cache, once the hit's event is durable."""
+        """Answer from the cache, once the hit's event is durable.
+
+        Raises:
+            GatewayError: a limit refuses it, or it cannot be recorded; nothing was sent yet.
+        """
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
-        await self._recorder.record(
-            usage_event(
-                ask,
-                stored,
-                outcome=kind,
-                status=200,
-                source_event=stored.source_event,
-                raw_usage=_stale_note(ask, found),
-            )
+        if self._limits.hold(ask):
+            await self._admit_hit(ask, kind, stored)
+        event = usage_event(
+            ask,
+            stored,
+            outcome=kind,
+            status=200,
+            source_event=stored.source_event,
+            raw_usage=_stale_note(ask, found),
         )
+        await recorded(call, self._recorder.record(event))
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -65,16 +74,31 @@ class Delivery:
             (b"cache-status", _hit_status(ask, found)),
             (b"age", b"%d" % stored.age_seconds(call.now_ms)),
             *_lasting_headers(stored, ask.tariff, kind),
+            *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
+        self._ended(ask, kind, 200)
+
+    async def _admit_hit(self, ask: Ask, kind: Outcome, stored: StoredAnswer) -> None:
+        charged = ask.tariff.charged(kind, stored.pools, stored.units)
+        grant = await self._limits.admit_hit(ask, stored.pools, charged)
+        grant.settle(stored.pools, charged)
+
+    def _ended(self, ask: Ask, outcome: str, status: int) -> None:
+        call = ask.call
+        self._metrics.call_ended(
+            call.route.dialect.surface, ask.facts.model.name, outcome, status, call.elapsed_us()
+        )
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
         answer = led.answer
         if not ask.facts.as_kept and led.stored is not None:
             answer = ask.dialect.give(ask.request(), answer)
-        headers = [*answer.headers, *led.headers, (b"content-length", b"%d" % len(answer.body))]
+        length = (b"content-length", b"%d" % len(answer.body))
+        headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
         await ask.call.answer(led.status, headers, answer.body)
+        self._ended(ask, ask.outcome if led.parts else "failed", led.status)
 
     async def attend(self, work: Work, ask: Ask) -> None:
         """Listen to *work* for one call, and answer it.
@@ -85,12 +109,20 @@ class Delivery:
         """
         work.join()
         listener = _Listener(work)
-        watch = ask.call.watch(listener.leave)
+        follows = ask is not work.leader
+        self._metrics.coalesced_followers += follows
+
+        def hung_up() -> None:
+            self._metrics.client_hung_up()
+            listener.leave()
+
+        watch = ask.call.watch(hung_up)
         try:
             await self._attend(work, ask)
         finally:
             watch.stop()
             listener.leave()
+            self._metrics.coalesced_followers -= follows
 
     async def _attend(self, work: Work, ask: Ask) -> None:
         reader = await self._relay(work, ask)
@@ -128,7 +160,9 @@ class Delivery:
             reader = own = ask.dialect.stream_reader(request)
         async for part in work.parts(own):
             if not ask.call.started:
-                await ask.call.start(200, _stream_headers(work, ask))
+                await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
+                if _leads(work, ask):
+                    self._metrics.first_token(ask.call.elapsed_us())
             await ask.call.send(part)
         return reader if ask.call.started else None
 
@@ -136,25 +170,26 @@ class Delivery:
         self, work: Work, ask: Ask, reader: StreamReader, stored: StoredAnswer | None
     ) -> None:
         try:
-            await self._record_shared_stream(work, ask, stored or work.partial)
+            await self._record_shared_stream(work, ask, stored or work.used)
         except GatewayError as problem:
             await _send_error(ask, problem)
             return
         await ask.call.send(reader.tail(), last=True)
+        self._ended(ask, ask.outcome if _leads(work, ask) else "coalesced", 200)
 
     async def _break_off(self, work: Work, ask: Ask, problem: GatewayError) -> None:
         """End a stream that has begun with the error, and record what was passed of it."""
         try:
-            await self._record_shared_stream(work, ask, work.partial)
+            await self._record_shared_stream(work, ask, work.used)
         except GatewayError as failure:
             problem = failure
         await _send_error(ask, problem)
+        self._ended(ask, "failed", problem.status)
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
-            await self._recorder.record(
-                usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
-            )
+            event = usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
+            await recorded(ask.call, self._recorder.record(event))
 
     async def _share(self, ask: Ask, stored: StoredAnswer) -> None:
         """Give a leader's answer to one who listened; who has gone before it came gets and pays nothing."""
@@ -191,7 +226,7 @@ def _is_final(status: int) -> bool:
 def _stream_headers(work: Work, ask: Ask) -> list[Header]:
     """Return the head of a stream. What it will cost is not known yet, so no cost headers."""
     if _leads(work, ask):
-        return [*(work.head or (EVENT_STREAM,)), (b"cache-status", b"zerorate; fwd=" + outcome(ask).encode())]
+        return [*(work.head or (EVENT_STREAM,)), (b"cache-status", b"zerorate; fwd=" + ask.outcome.encode())]
     return [
         EVENT_STREAM,
         (b"cache-status", b"zerorate; hit; detail=coalesced"),
@@ -223,6 +258,6 @@ def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> 
     """Return the headers of a hit that stay the same until a price changes; worked out once per answer and tariff."""
     if stored.memo is None or stored.memo[:2] != (tariff, outcome):
         source = (b"x-zerorate-source", str(stored.source_event).encode())
-        stored.memo = tariff, outcome, [source, *tariff.cost_headers(outcome, stored.pools, stored.units)]
+        stored.memo = tariff, outcome, [source, *tariff.cost_headers((outcome, stored.pools, stored.units))]
     headers: Sequence[Header] = stored.memo[2]
     return headers

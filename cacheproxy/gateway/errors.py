@@ -4,23 +4,33 @@
 
     GatewayError                      status  code
     ├── BadRequest                    400     invalid_json, missing_field, invalid_field …
+    │   └── MaxTokensExceeded                 max_tokens_exceeded
     ├── Unauthenticated               401
     │   ├── MissingKey                        missing_api_key
     │   ├── MalformedKey                      malformed_api_key
     │   ├── UnknownKey                        invalid_api_key
     │   ├── ExpiredKey                        expired_api_key
     │   └── RevokedKey                        revoked_api_key
+    ├── BudgetExceeded                402     budget_exceeded
     ├── Forbidden                     403
     │   ├── WrongScope                        insufficient_scope
     │   ├── TenantSuspended                   tenant_suspended
     │   ├── NoPlan                            no_plan
-    │   └── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotAllowed                   model_not_allowed
+    │   └── NetworkNotAllowed                 network_not_allowed
     ├── NotFound                      404
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
     ├── MethodNotAllowed              405     method_not_allowed
-    ├── EventConflict                 409     event_conflict
+    ├── Conflict                      409
+    │   ├── EventConflict                     event_conflict
+    │   ├── IdempotencyKeyReused              idempotency_key_reused
+    │   ├── IdempotencyKeyInUse               idempotency_key_in_use
+    │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
+    ├── RateLimited                   429     rate_limit_exceeded
+    │   └── TooManyConcurrent                 rate_limit_exceeded
     ├── InternalError                 500     internal_error
     ├── UpstreamError                 502
     │   ├── UpstreamNotConfigured             upstream_not_configured
@@ -31,15 +41,19 @@
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
+    │   ├── IdempotencyUnavailable            idempotency_unavailable
     │   ├── UpstreamUnavailable               upstream_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
+
+Those of limits and budgets stand in `limits/errors.py`.
 
 Every answer to a refused call has the shape of the protocol that was spoken. ``retryable`` is False where
 sending the same call again cannot help; OpenAI's clients read that from ``x-should-retry: false``.
 """
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 
@@ -48,8 +62,10 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     retry_after_seconds: int | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Beside those that every refusal has."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -169,6 +185,26 @@ class ModelNotInPlan(Forbidden):
         )
 
 
+class ModelNotAllowed(Forbidden):
+    """The key is bound to other models."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"This API key may not use the model '{model}'. GET /v1/models lists those it may.", param="model"
+        )
+
+
+class NetworkNotAllowed(Forbidden):
+    """The key is bound to other networks."""
+
+    code = "network_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This API key may not be used from this address. Use it from its own networks.")
+
+
 class NotFound(GatewayError):
     """There is no such thing."""
 
@@ -208,15 +244,56 @@ class MethodNotAllowed(GatewayError):
         self.allowed = allowed
 
 
-class EventConflict(GatewayError):
-    """An event of the same id but other content is already recorded."""
+class Conflict(GatewayError):
+    """What is asked contradicts what was asked before."""
 
     status = 409
+
+
+class EventConflict(Conflict):
+    """An event of the same id but other content is already recorded."""
+
     code = "event_conflict"
 
     def __init__(self) -> None:
         super().__init__(
             "Another call was already recorded under this id. Send the call again under a new one."
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key was used for something else."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another request. Send this request under a new key."
+        )
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The first call under the key has no answer yet."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A call with this Idempotency-Key is still under way. Try again in a moment, under the same key."
+        )
+
+
+class IdempotentAnswerNotKept(Conflict):
+    """The first answer under the key was too large to be given again."""
+
+    code = "idempotent_answer_not_kept"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            "The call with this Idempotency-Key was carried out, once, but its answer was larger than"
+            f" {limit_bytes} bytes and is not kept. A new key has it carried out again."
         )
 
 
@@ -337,6 +414,17 @@ class Overloaded(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("Too many calls are under way. Try again in a few seconds.")
+
+
+class IdempotencyUnavailable(Unavailable):
+    """Redis cannot say whether the call was made before, and that is what was asked for."""
+
+    code = "idempotency_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Idempotency-Key cannot be honoured at the moment. Try again in a few seconds, or leave it out."
+        )
 
 
 class UpstreamUnavailable(Unavailable):

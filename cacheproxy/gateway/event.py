@@ -20,8 +20,11 @@ def usage_event(
     source_event: UUID | None = None,
     upstream_latency_us: int | None = None,
     raw_usage: bytes | None = None,
+    event_id: UUID | None = None,
 ) -> UsageEvent:
     """Return the sealed event of *ask*, which *used* says the counts of. Its latency ends now.
+
+    Its id is the request's, unless *event_id* is given because the request has another event.
 
     Raises:
         InvalidUsageEvent: the table would refuse it.
@@ -29,7 +32,7 @@ def usage_event(
     call, access, model, pools = ask.call, ask.caller.access, ask.facts.model, used.pools
     return seal(
         UsageEvent(
-            event_id=call.event_id,
+            event_id=event_id or call.event_id,
             tenant_id=access.tenant_id,
             api_key_id=access.api_key_id,
             request_id=call.event_id,

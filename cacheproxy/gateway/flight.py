@@ -15,6 +15,8 @@ from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
 from cacheproxy.gateway.delivery import Delivery, LeaderFailed
 from cacheproxy.gateway.errors import NotCached, Overloaded
+from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.understanding import Ask, Understanding
 from cacheproxy.gateway.work import Found, Work
@@ -34,6 +36,7 @@ class Flight:
         coalescing: Coalescing,
         misses: Misses,
         delivery: Delivery,
+        idempotency: Idempotency,
     ) -> None:
         self._settings = settings
         self._door = door
@@ -42,6 +45,7 @@ class Flight:
         self._coalescing = coalescing
         self._misses = misses
         self._delivery = delivery
+        self._idempotency = idempotency
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def serve(self, call: Call) -> None:
@@ -51,14 +55,20 @@ class Flight:
             GatewayError: it is refused, or failed; nothing was sent yet.
             ClientGone: there is nobody to answer.
         """
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         controls = read_controls(call.headers)
-        body = await call.body(self._settings.max_body_bytes)
+        body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
         ask = self._understanding.ask(call, caller, controls, body)
+        if IDEMPOTENCY_KEY in call.headers:
+            await self._idempotency.serve_once(ask, self._serve)
+        else:
+            await self._serve(ask)
+
+    async def _serve(self, ask: Ask) -> None:
         stored = self._remembered(ask)
         if stored is not None:
             await self._delivery.hit(ask, Found(stored, "exact"))
-        elif controls.only_if_cached:
+        elif ask.controls.only_if_cached:
             await self._give_from_cache_only(ask)
         else:
             await self._listen(ask)
@@ -107,12 +117,8 @@ class Flight:
     def _begin(self, ask: Ask, *, alone: bool) -> Work:
         if len(self._under_way) >= self._settings.max_upstream_calls:
             raise Overloaded
-        work = Work(
-            ask,
-            ask.request(),
-            drain_seconds=self._settings.disconnect_grace_seconds,
-            drain_tokens=self._settings.disconnect_grace_tokens,
-        )
+        limits = self._door.plan_limits(ask.caller)
+        work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
         if not alone:
             self._coalescing.announce(work)
         task = asyncio.create_task(self._misses.run(work))

@@ -8,15 +8,18 @@ The order is always: commit the event, then share the answer (which names the ev
 the last byte; the way to Redis is nobody's to wait for.
 """
 
-import functools
 import logging
 import time
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
+from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
-from cacheproxy.cache.tiers import Tiers, expiry_ms
+from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.errors import (
     GatewayError,
@@ -26,29 +29,46 @@ from cacheproxy.gateway.errors import (
     UpstreamNotConfigured,
 )
 from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.gateway.work import Led, Result, Work
-from cacheproxy.protocols.request import JSON, Answer, Header
+from cacheproxy.gateway.work import Found, Led, Part, Result, Work
+from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
+from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
 _decode = msgspec.json.Decoder().decode
+
+FAILURES = frozenset({429, 500, 502, 503, 504, 529})
+"""Answers of an upstream for which a stale one may stand in (RFC 5861, section 4, and being turned away)."""
 
 
 class Misses:
     """Answers questions from the upstream, once each."""
 
     def __init__(
-        self, upstreams: Upstreams, tiers: Tiers, recorder: Recorder, coalescing: Coalescing
+        self,
+        upstreams: Upstreams,
+        tiers: Tiers,
+        recorder: Recorder,
+        coalescing: Coalescing,
+        limits: Limits,
+        metrics: Metrics,
     ) -> None:
+        self._batches = Batches(tiers, recorder)
         self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
         self._coalescing = coalescing
+        self._limits = limits
+        self._metrics = metrics
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -67,19 +87,58 @@ class Misses:
         try:
             found = await self._coalescing.meet(work)
         except UpstreamError:
-            work.partial = _partial(work)
+            work.used = _partial(work)
             raise
-        return found or await self._lead(work)
+        return found or await self._lead_or_stand_in(work)
 
-    async def _lead(self, work: Work) -> Result:
-        """Ask the upstream.
+    async def _lead_or_stand_in(self, work: Work) -> Result:
+        """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
+        try:
+            result = await self._lead(work)
+        except UpstreamError as problem:
+            stale = None if work.begun else await self._stale(work.leader, problem.status)
+            if stale is None:
+                raise
+            return stale
+        if result.status in FAILURES:
+            return await self._stale(work.leader, result.status) or result
+        return result
+
+    async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
+        seconds = ask.facts.model.cache.stale_if_error_seconds
+        if not seconds or not ask.may_read or ask.facts.key is None:
+            return None
+        stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
+        return Found(stored, "stale", failure_status) if stored is not None else None
+
+    async def _lead(self, work: Work) -> Led:
+        """Ask the upstream, within the caller's limits.
 
         Raises:
-            GatewayError: it failed.
+            GatewayError: it failed, or a limit refuses it.
         """
+        ask = work.leader
+        grant = await self._limits.admit(ask)
+        parts: Sequence[Part] = ()
+        try:
+            result = await self._ask(work)
+            parts = result.parts
+        except UpstreamError:
+            if work.used is not None:
+                parts = [(ask.outcome, work.used.pools, work.used.units)]
+            raise
+        finally:
+            if grant is not NO_GRANT:
+                _settle(grant, ask, parts)
+        return result
+
+    async def _ask(self, work: Work) -> Led:
+        batch = work.leader.batch(work.request)
+        if batch is not None:
+            return await self._batches.lead(work.leader, batch, partial(self._compute, work))
         started_ns = time.perf_counter_ns()
         try:
-            answer = await self._exchange(work)
+            answer = await self._exchange(work, work.request)
         except UpstreamError:
             if work.begun:
                 await self._record_partial(work, _since_us(started_ns))
@@ -91,18 +150,40 @@ class Misses:
             return await self._end_plain(work, answer, upstream_us)
         return _failure(work.leader, answer)
 
-    async def _exchange(self, work: Work) -> UpstreamAnswer | None:
+    async def _compute(self, work: Work, request: InferenceRequest) -> Computed | Led:
+        """Return what the upstream gives for some items of a batch; a failure as it is to be passed on."""
+        ask, started_ns = work.leader, time.perf_counter_ns()
+        upstream_answer = await self._exchange(work, request)
+        assert upstream_answer is not None, "batches are not streamed"
+        upstream_us = _since_us(started_ns)
+        if not upstream_answer.ok:
+            return _failure(ask, upstream_answer)
+        parsed = _read(ask, request, _kept_part(ask, upstream_answer))
+        if not ask.dialect.is_answer(request, parsed):
+            raise UpstreamBroken
+        measured = _measure(ask, request, parsed, complete=True)
+        passed = _passed(ask, upstream_answer)
+        return Computed(upstream_answer.status, passed, parsed, measured, upstream_us)
+
+    async def _exchange(self, work: Work, request: InferenceRequest) -> UpstreamAnswer | None:
         """Return the upstream's answer; None where it was a stream, which *work* has by now."""
         ask = work.leader
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
-        compose = functools.partial(ask.dialect.upstream_call, work.request)
+        compose = partial(ask.dialect.upstream_call, request)
+        upstream, started_ns = "", time.perf_counter_ns()
         try:
             async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
+                upstream, answer = exchange.target.upstream, None
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
-                    return await exchange.read()
-                await _stream(work, exchange)
-                return None
+                    answer = await exchange.read()
+                else:
+                    await _stream(work, exchange)
+                self._metrics.upstream_answered(upstream, _since_us(started_ns))
+                return answer
+        except UpstreamError as problem:
+            self._metrics.upstream_failed(upstream or model.name, problem.code)
+            raise
         except TimeoutError as failure:  # everybody has gone, and so has the time to read on
             raise UpstreamBroken from failure
         finally:
@@ -111,17 +192,18 @@ class Misses:
     async def _end_plain(self, work: Work, upstream_answer: UpstreamAnswer, upstream_us: int) -> Led:
         ask, status = work.leader, upstream_answer.status
         answer = _kept_part(ask, upstream_answer)
-        parsed = _read(work, answer)
+        parsed = _read(ask, work.request, answer)
         complete = ask.dialect.is_answer(work.request, parsed)
-        measured = _measure(work, parsed, complete=complete)
+        measured = _measure(ask, work.request, parsed, complete=complete)
         if not complete and measured.quality == "estimated":
             return Led(status, answer, [*_passed(ask, upstream_answer), _cache_status(ask)], None)
         await self._record(ask, measured, upstream_us, status)
+        work.used = measured
         stored = self._keep(ask, measured, answer) if complete and status == 200 else None
-        costs = ask.tariff.cost_headers(outcome(ask), measured.pools, measured.units)
+        part = (ask.outcome, measured.pools, measured.units)
+        costs = ask.tariff.cost_headers(part)
         headers = [*_passed(ask, upstream_answer), _cache_status(ask, stored=stored is not None), *costs]
-        work.partial = measured
-        return Led(status, answer, headers, stored)
+        return Led(status, answer, headers, stored, [part], _by_key(ask, stored))
 
     async def _end_stream(self, work: Work, upstream_us: int) -> Led:
         """Record and keep what was streamed, but for its end, which the listeners hold back until then."""
@@ -131,48 +213,55 @@ class Misses:
             await self._record_partial(work, upstream_us)
             return Led(200, Answer((), b""), (), None)
         answer = Answer((JSON,), whole)
-        parsed = _read(work, answer)
+        parsed = _read(ask, work.request, answer)
         complete = ask.dialect.is_answer(work.request, parsed)
-        measured = work.partial = _measure(work, parsed, complete=complete)
+        measured = work.used = _measure(ask, work.request, parsed, complete=complete)
         await self._record(ask, measured, upstream_us, 200)
-        return Led(200, answer, (), self._keep(ask, measured, answer) if complete else None)
+        stored = self._keep(ask, measured, answer) if complete else None
+        part = (ask.outcome, measured.pools, measured.units)
+        return Led(200, answer, (), stored, [part], _by_key(ask, stored))
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""
-        work.partial = _partial(work)
-        if work.partial is not None:
-            await self._record(work.leader, work.partial, upstream_us, 200)
+        work.used = _partial(work)
+        if work.used is not None:
+            await self._record(work.leader, work.used, upstream_us, 200)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
         event = usage_event(
             ask,
             measured,
-            outcome=outcome(ask),
+            outcome=ask.outcome,
             status=status,
             upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await self._recorder.record(event)
+        await recorded(ask.call, self._recorder.record(event))
 
     def _keep(self, ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
         """Keep a complete answer whose event is durable in memory; return it, or None where it is not fit for it."""
-        key, policy = ask.facts.key, ask.facts.model.cache
-        if key is None or not ask.may_store or measured.quality == "suspect":
+        if ask.facts.key is None or not ask.may_store or measured.quality == "suspect":
             return None
-        now_ms = time.time_ns() // 1_000_000
-        stored = StoredAnswer(
-            body=answer.body,
-            headers=answer.headers,
-            source_event=ask.call.event_id,
-            stored_at_ms=now_ms,
-            expires_at_ms=expiry_ms(now_ms, policy.ttl_seconds, policy.ttl_jitter),
-            pools=measured.pools,
+        stored = ask.stored(
+            answer,
+            measured.pools,
             output_reasoning=measured.output_reasoning,
             units=measured.units,
             quality=measured.quality,
         )
-        self._tiers.memory.put(key, stored)
+        self._tiers.memory.put(ask.facts.key, stored)
         return stored
+
+
+def _settle(grant: Grant, ask: Ask, parts: Sequence[Part]) -> None:
+    """Replace what was reserved by what the call took: the tokens that were computed, the cost of all."""
+    computed = [pools for outcome, pools, _ in parts if outcome == ask.outcome] or [TokenPools()]
+    charged = sum((ask.tariff.charged(*part) for part in parts), ZERO)
+    grant.settle(TokenPools(*map(sum, zip(*computed, strict=True))), charged)
+
+
+def _by_key(ask: Ask, stored: StoredAnswer | None) -> list[tuple[bytes, StoredAnswer]]:
+    return [(ask.facts.key, stored)] if stored is not None and ask.facts.key is not None else []
 
 
 async def _stream(work: Work, exchange: Exchange) -> None:
@@ -192,7 +281,7 @@ def _partial(work: Work) -> Measured | None:
     """Return what was used of a stream that is not whole; None where nothing came of it."""
     if work.reader is None or not work.begun:
         return None
-    measured = _measure(work, work.reader.so_far(), complete=False)
+    measured = _measure(work.leader, work.request, work.reader.so_far(), complete=False)
     return measured if measured.quality != "estimated" or measured.pools.output else None
 
 
@@ -219,11 +308,6 @@ def _failure(ask: Ask, answer: UpstreamAnswer) -> Led:
     return Led(answer.status, given, [*_passed(ask, answer), _cache_status(ask)], None)
 
 
-def outcome(ask: Ask) -> Literal["miss", "bypass"]:
-    """Return the outcome of a call for which the upstream was asked."""
-    return "miss" if ask.may_read else "bypass"
-
-
 def _kept_part(ask: Ask, answer: UpstreamAnswer) -> Answer:
     """Return the answer with the headers that belong to it, and to every repetition of it."""
     kept = (b"content-type", *ask.dialect.kept_headers)
@@ -237,19 +321,17 @@ def _passed(ask: Ask, answer: UpstreamAnswer) -> list[Header]:
 
 
 def _cache_status(ask: Ask, *, stored: bool = False) -> Header:
-    return b"cache-status", b"zerorate; fwd=" + outcome(ask).encode() + (b"; stored" if stored else b"")
+    return b"cache-status", b"zerorate; fwd=" + ask.outcome.encode() + (b"; stored" if stored else b"")
 
 
-def _measure(work: Work, parsed: Any, *, complete: bool) -> Measured:
-    ask = work.leader
+def _measure(ask: Ask, request: InferenceRequest, parsed: Any, *, complete: bool) -> Measured:
     metering = ask.facts.model.metering if complete else {}
-    return measure(ask.dialect, work.request, parsed, metering, len(ask.body))
+    return measure(ask.dialect, request, parsed, metering, len(ask.body))
 
 
-def _read(work: Work, answer: Answer) -> Any:
-    ask = work.leader
+def _read(ask: Ask, request: InferenceRequest, answer: Answer) -> Any:
     try:
-        return ask.dialect.read(work.request, answer)
+        return ask.dialect.read(request, answer)
     except (ValueError, RecursionError) as problem:
         logger.warning(
             "An upstream of %s answered 200 with something else than its protocol has (request %s).",
@@ -264,6 +346,10 @@ def _is_json_object(body: bytes) -> bool:
         return isinstance(_decode(body), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _since_us(started_ns: int) -> int:

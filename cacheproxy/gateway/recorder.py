@@ -11,7 +11,9 @@ an event can outlive a refusal, and the reason is logged with its ids.
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from uuid import UUID
 
@@ -19,6 +21,7 @@ from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import DatabaseAway
 from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
 from cacheproxy.gateway.ledger import Ledger, Verdict
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.spool import Spool, SpoolAway
 from cacheproxy.gateway.tasks import end
 from metering.usage_event import UsageEvent
@@ -31,9 +34,13 @@ Waiting = tuple[UsageEvent, asyncio.Future[None]]
 class Recorder:
     """One per gateway process. ``record`` hands an event over; the rest happens in two tasks."""
 
-    def __init__(self, settings: GatewaySettings, spool: Spool | None) -> None:
+    def __init__(
+        self, settings: GatewaySettings, spool: Spool | None, metrics: Metrics | None = None
+    ) -> None:
         self._settings = settings
         self._spool = spool
+        self._metrics = metrics or Metrics()
+        self._metrics.read("recorder_waiting_events", lambda: len(self._waiting))
         self._ledger = Ledger(settings)
         self._drainer = Ledger(settings)
         self._waiting: list[Waiting] = []
@@ -72,6 +79,11 @@ class Recorder:
         self._wake.set()
         return recorded
 
+    @property
+    def database_away(self) -> bool:
+        """Whether events go to the spool at the moment."""
+        return self._away
+
     async def _write_batches(self) -> None:
         while True:
             await self._wake.wait()
@@ -96,6 +108,7 @@ class Recorder:
                 failure,
                 _ids(events),
             )
+            self._metrics.batch_withheld(len(batch))
             _release(batch, RecorderUnavailable)
             return
         except Exception:  # a bug of ours must fail these calls, not the recorder
@@ -108,13 +121,18 @@ class Recorder:
 
     async def _make_durable(self, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
         if not self._away:
+            started_ns = time.perf_counter_ns()
             try:
-                return await self._ledger.write(events)
+                verdicts = await self._ledger.write(events)
             except DatabaseAway as failure:
                 self._went_away(failure)
+            else:
+                self._metrics.batch_committed(len(events), (time.perf_counter_ns() - started_ns) // 1000)
+                return verdicts
         if self._spool is None:
             raise SpoolAway("there is no Redis")
         await self._spool.append(events)
+        self._metrics.batch_spooled(len(events))
         return {}
 
     def _went_away(self, failure: DatabaseAway) -> None:
@@ -129,10 +147,18 @@ class Recorder:
             await asyncio.sleep(self._settings.retry_seconds)
             try:
                 await self._recover()
-            except (DatabaseAway, SpoolAway):
+            except DatabaseAway:
+                await self._look_at_spool()
+            except SpoolAway:
                 continue
             except Exception:  # a bug of ours must not end the watch: the spool would fill for ever
                 logger.exception("The spool could not be drained; trying again.")
+
+    async def _look_at_spool(self) -> None:
+        """Let the spool know how it is: while PostgreSQL is away, readiness hangs on it."""
+        if self._spool is not None:
+            with contextlib.suppress(SpoolAway):
+                await self._spool.depth()
 
     async def _recover(self) -> None:
         if self._away:

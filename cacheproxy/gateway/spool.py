@@ -41,6 +41,10 @@ class Spool:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._token = secrets.token_hex(8).encode()
+        self.last_depth = 0
+        """What `depth` last said; the recorder's watch asks it all the time."""
+        self.away = False
+        """Whether the last command failed."""
 
     async def connect(self) -> None:
         """Connect; what cannot be reached is tried again in the background, and ``append`` says so until then."""
@@ -61,7 +65,8 @@ class Spool:
         Raises:
             SpoolAway: Redis does not answer.
         """
-        return int(await self._ask("XLEN", STREAM))
+        self.last_depth = int(await self._ask("XLEN", STREAM))
+        return self.last_depth
 
     async def drain(self, write: Write) -> int:
         """Write what waits, oldest first, while this process holds the lease; return the number of events.
@@ -113,6 +118,9 @@ class Spool:
 
     async def _ask(self, *command: Argument) -> Any:
         try:
-            return await self._link.ask(*command)
+            reply = await self._link.ask(*command)
         except (RedisAway, RedisRefused) as failure:
+            self.away = True
             raise SpoolAway(str(failure)) from failure
+        self.away = False
+        return reply

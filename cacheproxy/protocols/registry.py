@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from cacheproxy.protocols import predict
-from cacheproxy.protocols.openai import chat, embeddings
+from cacheproxy.protocols.anthropic import count_tokens, messages
+from cacheproxy.protocols.openai import chat, completions, embeddings, responses
 from cacheproxy.protocols.request import Dialect
 
 
@@ -17,7 +18,11 @@ class Route(NamedTuple):
 
 ROUTES: dict[str, Route] = {
     "/v1/chat/completions": Route(chat.DIALECT),
+    "/v1/completions": Route(completions.DIALECT),
     "/v1/embeddings": Route(embeddings.DIALECT),
+    "/v1/messages": Route(messages.DIALECT),
+    "/v1/messages/count_tokens": Route(count_tokens.DIALECT),
+    "/v1/responses": Route(responses.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
 ELSEWHERE = Route(chat.DIALECT)

@@ -21,7 +21,7 @@ EVENT_STREAM: Header = (b"content-type", b"text/event-stream")
 class InvalidRequest(ValueError):
     """The client sent what no upstream could answer. `param` names the field, where there is one.
 
-    Codes: `invalid_json`, `missing_field`, `invalid_field`.
+    Codes: `invalid_json`, `invalid_form`, `missing_field`, `invalid_field`.
     """
 
     def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
@@ -138,6 +138,10 @@ class Dialect(Protocol):
         """The surface's name, as `chat.completions`: in the key, in metrics and in logs."""
 
     @property
+    def read_headers(self) -> tuple[bytes, ...]:
+        """Headers of a request that, beside its body, decide what it means."""
+
+    @property
     def kept_headers(self) -> tuple[bytes, ...]:
         """Headers of an answer, beside its content type, without which it could not be read."""
 
@@ -227,6 +231,7 @@ class JsonDialect:
 
     protocol = "openai"
     surface = ""
+    read_headers: tuple[bytes, ...] = ()
     kept_headers: tuple[bytes, ...] = ()
 
     def cacheable(self, request: InferenceRequest) -> bool:

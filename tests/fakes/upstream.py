@@ -37,7 +37,8 @@ Behaviour = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
 class FakeUpstream:
     """The server. ``received`` holds every call there was."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_default: Behaviour | None = None) -> None:
+        self._by_default = by_default or default
         self.received: list[Received] = []
         self.connections = 0
         self.accepted = 0
@@ -74,7 +75,7 @@ class FakeUpstream:
         try:
             while (call := await _read(reader)) is not None:
                 self.received.append(call)
-                await (self._script.popleft() if self._script else default)(call, writer)
+                await (self._script.popleft() if self._script else self._by_default)(call, writer)
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass

@@ -383,7 +383,7 @@ def as_deepseek(said: TokenPools, reasoning: int) -> Usage:
     }
 
 
-def as_anthropic(said: TokenPools, _: int) -> Usage:
+def as_anthropic(said: TokenPools, reasoning: int) -> Usage:
     return {
         "input_tokens": said.input,
         "cache_read_input_tokens": said.cache_read,
@@ -393,6 +393,7 @@ def as_anthropic(said: TokenPools, _: int) -> Usage:
             "ephemeral_1h_input_tokens": said.cache_write_1h,
         },
         "output_tokens": said.output,
+        "output_tokens_details": {"thinking_tokens": reasoning},
     }
 
 
@@ -432,7 +433,7 @@ def test_pools_are_what_the_provider_said(
     understood = understand(speak(said, reasoning))
     assert understood.pools == said
     assert understood == report(speak(said, reasoning))
-    assert understood.output_reasoning == (0 if understand is anthropic else reasoning)
+    assert understood.output_reasoning == reasoning
 
 
 leaves = st.none() | st.integers(-5, 300) | st.sampled_from([True, "7", 1.5, [], 10**40])

@@ -150,7 +150,7 @@ def _commands(port: int, workers: int) -> dict[str, list[str]]:
         "web": [
             *python, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port),
             "--workers", str(workers), "--loop", "uvloop", "--http", "httptools", "--no-access-log",
-            "--no-server-header", "--timeout-graceful-shutdown", "30", "--log-level", "warning",
+            "--no-proxy-headers", "--no-server-header", "--timeout-graceful-shutdown", "30", "--log-level", "warning",
         ],
         "worker": [
             *celery, "worker", "--concurrency", "2", "--loglevel", "WARNING",
@@ -168,6 +168,7 @@ def _run(processes: dict[str, list[str]]) -> int:
         MARK: str(settings.HOME),
         "SECRET_KEY": settings.SECRET_KEY,
         "KEY_PEPPER": settings.KEY_PEPPER,
+        "METRICS_DIR": str(settings.HOME / "metrics"),
     }
     for name, command in processes.items():
         manager.add_process(name, f"exec {shlex.join(command)}", env=environment, cwd=str(settings.ROOT))

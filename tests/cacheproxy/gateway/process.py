@@ -61,6 +61,7 @@ async def serve(port: int) -> None:
         "lifespan": "off",
         "http": "httptools",
         "access_log": False,
+        "proxy_headers": False,
         "log_level": "warning",
     }
     await gateway.startup()

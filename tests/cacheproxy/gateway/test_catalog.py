@@ -61,6 +61,7 @@ def plan_row(**changes: Any) -> dict[str, Any]:
         "currency": "USD",
         "prices": json.dumps(prices),
         "hit_discounts": "[]",
+        "limits": "{}",
     }
     return row | changes
 
@@ -80,6 +81,13 @@ def access_row(**changes: Any) -> dict[str, Any]:
         "plan_id": 1,
         "plan_starts_at": NOW,
         "plan_ends_at": NOW + HOUR,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrent_requests": None,
+        "max_output_tokens": None,
+        "allowed_models": [],
+        "allowed_networks": [],
+        "budgets": "[]",
     } | changes
 
 

@@ -296,7 +296,7 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
     wires.postgres.cut()
     async with serving(wires.gateway_settings) as (gateway, url):
         client = Client(session, url, cast.acme.key)
-        assert not gateway.ready()
+        assert not gateway.health.report().ready
         refused = await client.chat()
         assert (refused.status, refused.code) == (503, "gateway_starting")
         assert "Check DATABASE_URL" in caplog.text
@@ -306,7 +306,7 @@ async def test_a_gateway_starts_without_postgresql_and_finds_it_later(
             return (await client.chat()).status == 200
 
         await eventually(served, within_seconds=NOTICED_SECONDS)
-        assert gateway.ready()
+        assert gateway.health.report().ready
 
 
 async def test_a_shutdown_ends_calls_under_way_and_writes_what_waits(

@@ -186,7 +186,14 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
     await gateway.startup()
     server = uvicorn.Server(
         uvicorn.Config(
-            gateway, port=0, lifespan="off", log_config=None, access_log=False, http="httptools", ws="none"
+            gateway,
+            port=0,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            http="httptools",
+            ws="none",
         )
     )
     task = asyncio.create_task(server.serve())

@@ -10,7 +10,11 @@ from cacheproxy.protocols.registry import find_route
     ("path", "surface", "model"),
     [
         ("/v1/chat/completions", "chat.completions", ""),
+        ("/v1/completions", "completions", ""),
         ("/v1/embeddings", "embeddings", ""),
+        ("/v1/messages", "messages", ""),
+        ("/v1/messages/count_tokens", "messages.count_tokens", ""),
+        ("/v1/responses", "responses", ""),
         ("/v1/predict/ocr", "predict", "ocr"),
         ("/v1/predict/paddle/ocr-v4", "predict", "paddle/ocr-v4"),
     ],

@@ -1,0 +1,218 @@
+"""What the gateway counts of itself, for its operator.
+
+Plain integers in dicts and lists, written by one event loop: a call costs about half a microsecond here. Labels
+are few and bounded: never a tenant or a key, and of models and upstreams only so many names, the rest as `other`.
+Times are kept as whole microseconds in fixed, log-spaced buckets; `exposition.py` turns all of it into
+Prometheus' format, and adds up the processes that serve one port.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+OTHER = "other"
+TIMES_US = tuple(step * 10**power for power in range(1, 8) for step in (2, 5, 10))
+"""20 µs, 50 µs, 100 µs, … 100 s: upper bounds, inclusive."""
+SIZES = tuple(2**power for power in range(15))
+MICROSECONDS = 1_000_000
+
+
+class Family(NamedTuple):
+    """One metric: what it is, what it says, and its labels' names. Histograms have upper bounds and a unit."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[int, ...] = ()
+    per_unit: int = 1
+    """How many of what is kept make one of what is shown."""
+
+
+def _times(says: str, *labels: str) -> Family:
+    return Family("histogram", says, labels, TIMES_US, MICROSECONDS)
+
+
+FAMILIES: Mapping[str, Family] = {
+    "requests": Family(
+        "counter", "Calls that ended.", ("surface", "model", "outcome", "status")
+    ),
+    "refusals": Family("counter", "Calls that ended in an error of our own, by its code.", ("code",)),
+    "request_duration_seconds": _times("From a call's arrival to its last byte, by outcome.", "outcome"),
+    "added_duration_seconds": _times("The part of a miss that was not the upstream's."),
+    "time_to_first_token_seconds": _times("From a streamed miss's arrival to its first byte back."),
+    "upstream_duration_seconds": _times("From a call to an upstream to the end of its answer.", "upstream"),
+    "upstream_failures": Family("counter", "Calls to an upstream that failed.", ("upstream", "code")),
+    "upstream_breaker_state": Family("gauge", "0 closed, 1 half open, 2 open.", ("upstream",)),
+    "recorder_batch_events": Family("histogram", "Usage events in one commit.", (), SIZES),
+    "recorder_commit_seconds": _times("How long one commit took."),
+    "recorder_waiting_events": Family("gauge", "Usage events that wait for their commit."),
+    "recorder_spooled_events": Family("counter", "Usage events that went to the spool."),
+    "recorder_withheld_events": Family("counter", "Usage events that nothing could keep: their answers were withheld."),
+    "spool_batches": Family("gauge", "Batches in the spool, at the last look."),
+    "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
+    "memory_cache_entries": Family("gauge", "Answers in memory."),
+    "memory_cache_evictions": Family("counter", "Answers that made room for others."),
+    "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
+    "redis_damaged_answers": Family("counter", "Stored answers that could not be read."),
+    "limit_refusals": Family("counter", "Calls refused by a limit or a budget, by code.", ("code",)),
+    "limit_fallbacks": Family("counter", "Decisions on limits made without Redis."),
+    "open_streams": Family("gauge", "Streams on their way to clients."),
+    "coalesced_followers": Family("gauge", "Calls that wait for another's answer."),
+    "client_disconnects": Family("counter", "Clients that hung up before their answer's end."),
+    "idempotent_replays": Family("counter", "Answers given again to a repeated Idempotency-Key."),
+    "event_loop_lag_seconds": _times("How much later than asked for the event loop woke a task."),
+    "process_resident_memory_bytes": Family("gauge", "Memory of the process."),
+    "process_open_fds": Family("gauge", "Open file descriptors."),
+}  # fmt: skip
+
+
+Labels = tuple[str, ...]
+Value = int | list[int]
+"""A number; of a histogram its buckets, the one past the last bound, and the sum."""
+Reading = Callable[[], int | Mapping[str, int]]
+
+
+class Snapshot(msgspec.Struct):
+    """All numbers of one process at one instant: family → [(labels, value)]."""
+
+    pid: int
+    families: dict[str, list[tuple[Labels, Value]]]
+
+
+class BoundedNames(dict[str, str]):
+    """Names as they may stand in a label: each as itself while there is room, then `other`."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def __missing__(self, name: str) -> str:
+        """Take *name* in, if there is room."""
+        if len(self) >= self._room:
+            return OTHER
+        self[name] = name
+        return name
+
+
+class Histogram(dict[str, list[int]]):
+    """Label → buckets, the one past the last bound, and the sum."""
+
+    def __init__(self, bounds: tuple[int, ...]) -> None:
+        self.bounds = bounds
+
+    def __missing__(self, label: str) -> list[int]:
+        """Begin a series."""
+        series = self[label] = [0] * (len(self.bounds) + 2)
+        return series
+
+    def observe(self, value: int, label: str = "") -> None:
+        """Count *value* in."""
+        series = self[label]
+        series[bisect_left(self.bounds, value)] += 1
+        series[-1] += value
+
+
+class Metrics:
+    """One per gateway process; one method per thing that happens. None of them waits or raises."""
+
+    def __init__(self, *, max_names: int = 100) -> None:
+        self._model = BoundedNames(max_names)
+        self._upstream = BoundedNames(max_names)
+        self._requests: dict[tuple[str, str, str, int], int] = defaultdict(int)
+        self._counts: dict[tuple[str, Labels], int] = defaultdict(int)
+        self._histograms = {
+            name: Histogram(family.bounds) for name, family in FAMILIES.items() if family.bounds
+        }
+        self._durations = self._histograms["request_duration_seconds"]
+        self._readings: dict[str, Reading] = {}
+        self.open_streams = 0
+        self.coalesced_followers = 0
+        self.read("open_streams", lambda: self.open_streams)
+        self.read("coalesced_followers", lambda: self.coalesced_followers)
+
+    def call_ended(self, surface: str, model: str, outcome: str, status: int, elapsed_us: int) -> None:
+        """Count a call that was answered. *outcome* is its event's, `replayed`, or `failed` where there is no event."""
+        self._requests[surface, self._model[model], outcome, status // 100] += 1
+        self._durations.observe(elapsed_us, outcome)
+
+    def call_refused(self, surface: str, code: str, status: int) -> None:
+        """Count a call that ended in an error of our own."""
+        self._requests[surface, "", "refused", status // 100] += 1
+        self._counts["refusals", (code,)] += 1
+
+    def limit_refused(self, code: str) -> None:
+        """Count a call that a limit or a budget refused, beside its `call_refused`."""
+        self._counts["limit_refusals", (code,)] += 1
+
+    def limit_fell_back(self) -> None:
+        """Count a decision on limits that was made without Redis."""
+        self._counts["limit_fallbacks", ()] += 1
+
+    def upstream_answered(self, upstream: str, upstream_us: int) -> None:
+        """Count a call to an upstream that was answered to its end."""
+        self._histograms["upstream_duration_seconds"].observe(upstream_us, self._upstream[upstream])
+
+    def upstream_failed(self, upstream: str, code: str) -> None:
+        """Count a call to an upstream that failed with our error *code*."""
+        self._counts["upstream_failures", (self._upstream[upstream], code)] += 1
+
+    def added(self, added_us: int) -> None:
+        """Count what a miss took beyond its upstream."""
+        self._histograms["added_duration_seconds"].observe(added_us)
+
+    def first_token(self, elapsed_us: int) -> None:
+        """Count the first byte of a streamed miss on its way to the client."""
+        self._histograms["time_to_first_token_seconds"].observe(elapsed_us)
+
+    def batch_committed(self, events: int, commit_us: int) -> None:
+        """Count a batch of usage events that PostgreSQL has."""
+        self._histograms["recorder_batch_events"].observe(events)
+        self._histograms["recorder_commit_seconds"].observe(commit_us)
+
+    def batch_spooled(self, events: int) -> None:
+        """Count a batch of usage events that the spool has."""
+        self._counts["recorder_spooled_events", ()] += events
+
+    def batch_withheld(self, events: int) -> None:
+        """Count a batch of usage events that nothing could keep."""
+        self._counts["recorder_withheld_events", ()] += events
+
+    def client_hung_up(self) -> None:
+        """Count a client that was gone before its answer's end."""
+        self._counts["client_disconnects", ()] += 1
+
+    def answer_replayed(self) -> None:
+        """Count an answer that was given again to a repeated Idempotency-Key."""
+        self._counts["idempotent_replays", ()] += 1
+
+    def loop_lagged(self, lag_us: int) -> None:
+        """Count one measurement of the event loop's lag."""
+        self._histograms["event_loop_lag_seconds"].observe(lag_us)
+
+    def read(self, family: str, reading: Reading) -> None:
+        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per value of the label."""
+        self._readings[family] = reading
+
+    def snapshot(self, pid: int) -> Snapshot:
+        """Return all numbers as they are."""
+        families: dict[str, list[tuple[Labels, Value]]] = {
+            name: [((label,) if FAMILIES[name].labels else (), list(series)) for label, series in histogram.items()]
+            for name, histogram in self._histograms.items()
+        }  # fmt: skip
+        families["requests"] = [
+            ((surface, model, outcome, f"{hundreds}xx"), count)
+            for (surface, model, outcome, hundreds), count in self._requests.items()
+        ]
+        for (name, labels), count in self._counts.items():
+            families.setdefault(name, []).append((labels, count))
+        for name, reading in self._readings.items():
+            families[name] = _labelled(reading())
+        return Snapshot(pid, families)
+
+
+def _labelled(value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
+    if isinstance(value, int):
+        return [((), value)]
+    return [((label,), number) for label, number in value.items()]
