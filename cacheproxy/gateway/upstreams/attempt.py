@@ -15,8 +15,8 @@ from cacheproxy.protocols.request import UpstreamCall
 
 logger = logging.getLogger(__name__)
 
-BUSY = frozenset({429, 503})
-"""Answers that say that the call was not worked on."""
+BUSY = frozenset({429, 503, 529})
+"""Answers that say that the call was not worked on; the last is Anthropic's word for an overload."""
 
 
 class Attempt:

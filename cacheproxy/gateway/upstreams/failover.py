@@ -1,7 +1,7 @@
 """Which upstream is asked, and who is asked next when it fails.
 
 A call is sent a second time only where nobody can have worked on it: no connection was made, or the upstream
-refused it with 429 or 503. A connection that was lost after bytes had left is never such a case, a kept one
+refused it with 429, 503 or 529. A connection that was lost after bytes had left is never such a case, a kept one
 neither: the server may have read them. Models with ``retry: any`` say that being worked on twice does no harm.
 Once the head of an answer was given out, its call is never repeated.
 """
