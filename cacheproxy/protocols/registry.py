@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from cacheproxy.protocols import predict
 from cacheproxy.protocols.anthropic import count_tokens, messages
+from cacheproxy.protocols.oip import infer
+from cacheproxy.protocols.oip.paths import find_place
 from cacheproxy.protocols.openai import chat, completions, embeddings, responses
 from cacheproxy.protocols.request import Dialect
 
@@ -33,5 +35,7 @@ def find_route(path: str) -> Route | None:
     """Return where a decoded path leads, or None. A model's name may hold slashes."""
     if route := ROUTES.get(path):
         return route
+    if (place := find_place(path)) and place.asked == "infer":
+        return Route(infer.DIALECT, place.model, place.version)
     model = path.removeprefix(PREDICT_PREFIX)
     return Route(predict.DIALECT, model) if model and model != path else None
