@@ -27,6 +27,7 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
+from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import find_route
 from cacheproxy.redis_link import RedisLink, open_link
@@ -56,9 +57,9 @@ class Gateway:
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
-        self._read_gauges()
         self._upstreams = Upstreams(settings)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
+        self._read_gauges()
         self._limits = Limits(settings, self._catalog, self._redis)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
@@ -143,6 +144,13 @@ class Gateway:
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        upstreams = self._upstreams
+        read(
+            "upstream_breaker_state",
+            lambda: {name: CODES[state] for name, state in upstreams.states().items()},
+        )
+        read("upstream_calls_under_way", upstreams.calls_under_way)
+        read("upstream_calls_repeated", lambda: upstreams.repeated)
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_evictions", lambda: memory.evictions)
