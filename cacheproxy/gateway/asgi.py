@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.current import current_call
 from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.exposition import Exposition
@@ -23,6 +24,7 @@ from cacheproxy.gateway.health import Health
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
+from cacheproxy.gateway.observer import Observer
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
@@ -30,6 +32,9 @@ from cacheproxy.gateway.spool import Spool
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import ELSEWHERE, find_route
 from cacheproxy.redis_link import RedisLink, open_link
+
+if TYPE_CHECKING:
+    from cacheproxy.gateway.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +46,13 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
+        self._tracing = _tracing(settings)
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
         self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
+        self._observer = Observer(self.metrics, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
@@ -54,7 +61,7 @@ class Gateway:
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._read_gauges()
-        self._upstreams = Upstreams(settings)
+        self._upstreams = Upstreams(settings, metrics=self.metrics)
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
@@ -64,7 +71,7 @@ class Gateway:
             self._tiers,
             self._coalescing,
             Misses(self._upstreams, self._tiers, self._recorder, self._coalescing),
-            Delivery(self._recorder),
+            Delivery(self._recorder, self.metrics),
             self._idempotency,
         )
 
@@ -97,12 +104,17 @@ class Gateway:
             if link is not None:
                 await link.close()
         await self.exposition.stop()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
         call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
+        current_call.set(call)
+        if self._tracing is not None and route is not None:
+            self._tracing.begin(call)
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -113,12 +125,19 @@ class Gateway:
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
-            await _refuse(call, error)
+            await self._refuse(call, error)
         except ClientGone:
-            pass
+            call.gone = True
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
-            await _refuse(call, InternalError())
+            await self._refuse(call, InternalError())
+        if route is not None:
+            self._observer.over(call)
+
+    async def _refuse(self, call: Call, error: GatewayError) -> None:
+        self.metrics.call_refused(error.code)
+        call.ending, call.event = "refused", None
+        await _refuse(call, error)
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
@@ -150,6 +169,14 @@ class Gateway:
         await call.answer(
             200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body
         )
+
+
+def _tracing(settings: GatewaySettings) -> "Tracing | None":
+    if not settings.traces:
+        return None
+    from cacheproxy.gateway.tracing import Tracing  # its packages are an extra
+
+    return Tracing()
 
 
 def _expect(method: str, allowed: str) -> None:

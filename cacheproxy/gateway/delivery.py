@@ -12,6 +12,7 @@ from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.measure import Measured
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask
@@ -39,8 +40,9 @@ class LeaderFailed(Exception):
 class Delivery:
     """Gives clients what was found for them."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
         self._recorder = recorder
+        self._metrics = metrics
 
     async def hit(self, ask: Ask, found: Found) -> None:
         """Answer from the cache, once the hit's event is durable."""
@@ -85,9 +87,12 @@ class Delivery:
         work.join()
         listener = _Listener(work)
         watch = ask.call.watch(listener.leave)
+        follows = ask is not work.leader
+        self._metrics.coalesced_followers += follows
         try:
             await self._attend(work, ask)
         finally:
+            self._metrics.coalesced_followers -= follows
             watch.stop()
             listener.leave()
 
@@ -125,10 +130,14 @@ class Delivery:
         own = None
         if request.wants_usage != work.request.wants_usage:
             reader = own = ask.dialect.stream_reader(request)
-        async for part in work.parts(own):
-            if not ask.call.started:
-                await ask.call.start(200, _stream_headers(work, ask))
-            await ask.call.send(part)
+        self._metrics.open_streams += 1
+        try:
+            async for part in work.parts(own):
+                if not ask.call.started:
+                    await ask.call.start(200, _stream_headers(work, ask))
+                await ask.call.send(part)
+        finally:
+            self._metrics.open_streams -= 1
         return reader if ask.call.started else None
 
     async def _end_stream(
@@ -137,7 +146,7 @@ class Delivery:
         try:
             await self._record_shared_stream(work, ask, stored or work.partial)
         except GatewayError as problem:
-            await _send_error(ask, problem)
+            await _send_error(work, ask, problem)
             return
         await ask.call.send(reader.tail(), last=True)
 
@@ -147,7 +156,7 @@ class Delivery:
             await self._record_shared_stream(work, ask, work.partial)
         except GatewayError as failure:
             problem = failure
-        await _send_error(ask, problem)
+        await _send_error(work, ask, problem)
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
@@ -172,7 +181,9 @@ class _Listener:
             self._work = None
 
 
-async def _send_error(ask: Ask, problem: GatewayError) -> None:
+async def _send_error(work: Work, ask: Ask, problem: GatewayError) -> None:
+    if ask.call.tape is not None:
+        await ask.call.tape.break_off(problem, charged=work.partial is not None)
     event = ask.dialect.stream_error(status=problem.status, code=problem.code, message=problem.message)
     await ask.call.send(event, last=True)
 

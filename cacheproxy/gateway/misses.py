@@ -19,6 +19,7 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
+from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     GatewayError,
     InternalError,
@@ -68,7 +69,7 @@ class Misses:
 
     async def _result(self, work: Work) -> Result:
         try:
-            found = await self._coalescing.meet(work)
+            found = await step(work.leader.call, "look-up", self._coalescing.meet(work))
         except UpstreamError:
             work.partial = _partial(work)
             raise

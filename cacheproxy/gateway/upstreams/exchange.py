@@ -121,5 +121,10 @@ class Exchange:
             raise UpstreamTimeout("idle", seconds) from failure
         except (aiohttp.ClientError, OSError) as failure:
             self.broke = True
-            logger.warning("The upstream %s broke its answer off: %s", self.target.upstream, failure)
+            logger.warning("The upstream %s broke its answer off: %s", self.target.upstream, reason(failure))
             raise UpstreamBroken from failure
+
+
+def reason(failure: Exception) -> str:
+    """Return what to log of *failure*: the system's own words; of aiohttp's only the kind, for they quote answers."""
+    return str(failure) if isinstance(failure, OSError) else type(failure).__name__

@@ -11,16 +11,22 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.current import current_call
 from cacheproxy.gateway.errors import UpstreamError
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.retry_after import wait_seconds
 from cacheproxy.gateway.upstreams.route import Lane, Route, Server
 from cacheproxy.protocols.request import UpstreamCall
+
+if TYPE_CHECKING:
+    from cacheproxy.gateway.tracing import UpstreamTrace
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +37,22 @@ BUSY = frozenset({429, 503})
 PAUSE_SECONDS = 0.1
 """Before a model's only target is asked a second time."""
 MAX_KNOWN = 10_000
+SEVERITY: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Upstreams:
     """The model servers behind all models."""
 
-    def __init__(self, settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
+        self._metrics.read("upstream_breaker_state", self._breaker_states)
         self._clock = clock
         self._client = Client(settings)
         self._servers: dict[tuple[str, str, int, float], Server] = {}
@@ -61,6 +76,9 @@ class Upstreams:
     def calls_under_way(self) -> Mapping[str, int]:
         """Return upstream → calls under way, of those that were called."""
         return {name: server.under_way for (name, *_), server in self._servers.items()}
+
+    def _breaker_states(self) -> dict[str, int]:
+        return {self._metrics.upstream_label(name): SEVERITY[state] for name, state in self.states().items()}
 
     @contextlib.asynccontextmanager
     async def exchange(
@@ -101,24 +119,32 @@ class Upstreams:
     @contextlib.asynccontextmanager
     async def _attempt(self, lane: Lane, compose: Compose, user_agent: str | None) -> AsyncIterator[Exchange]:
         """Ask one target and let its breaker know how that went."""
-        server, breaker = lane.server, lane.server.breaker
-        ticket = breaker.begin()
+        server, breaker, upstream = lane.server, lane.server.breaker, lane.target.upstream
+        ticket, started_ns = breaker.begin(), time.perf_counter_ns()
         server.under_way += 1
+        trace = _trace(lane.target)
         exchange = None
         failed = False
         try:
             call = compose(lane.target.upstream_model)
+            if trace is not None:
+                call = call._replace(headers=(*call.headers, *trace.headers))
             async with self._client.post(lane.target, call, user_agent) as exchange:
                 if exchange.status < 500:
                     breaker.answered(ticket)
                 if exchange.status in BUSY:
                     lane.cool_until = self._clock() + wait_seconds(exchange.headers, time.time())
                 yield exchange
-        except UpstreamError:
+        except UpstreamError as failure:
             failed = exchange is None
+            self._metrics.upstream_failed(upstream, failure.code)
             raise
         finally:
             server.under_way -= 1
+            if exchange is not None and exchange.whole:
+                self._metrics.upstream_answered(upstream, (time.perf_counter_ns() - started_ns) // 1000)
+            if trace is not None:
+                trace.end(exchange.status if exchange is not None else 0)
             if failed or (exchange is not None and (exchange.broke or exchange.status >= 500)):
                 breaker.failed(ticket, self._clock())
             elif exchange is not None and exchange.whole:
@@ -170,3 +196,9 @@ class Upstreams:
             breaker = Breaker(target.breaker_failures, target.breaker_open_seconds)
             server = self._servers[name] = Server(breaker, self._settings.max_calls_per_upstream)
         return server
+
+
+def _trace(target: Target) -> "UpstreamTrace | None":
+    """Return the span of a call to *target*, where the call that it is made for has one."""
+    call = current_call.get()
+    return call.trace.upstream(target) if call is not None and call.trace is not None else None
