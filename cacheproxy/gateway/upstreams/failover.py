@@ -14,6 +14,7 @@ from types import TracebackType
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import UpstreamError
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.attempt import BUSY, Attempt
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client
@@ -26,13 +27,22 @@ Compose = Callable[[str], UpstreamCall]
 PAUSE_SECONDS = 0.1
 """Before a model's only target is asked a second time."""
 MAX_KNOWN = 10_000
+SEVERITY: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Upstreams:
     """The model servers behind all models."""
 
-    def __init__(self, settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
+        self._metrics.read("upstream_breaker_state", self._breaker_states)
         self._clock = clock
         self._client = Client(settings)
         self._servers: dict[tuple[str, str, int, float], Server] = {}
@@ -57,6 +67,9 @@ class Upstreams:
         """Return upstream → calls under way, of those that were called."""
         return {name: server.under_way for (name, *_), server in self._servers.items()}
 
+    def _breaker_states(self) -> dict[str, int]:
+        return {self._metrics.upstream_label(name): SEVERITY[state] for name, state in self.states().items()}
+
     def exchange(self, model: Model, compose: Compose, user_agent: str | None) -> "Asking":
         """Return an ``async with`` of the first answer worth having to a call, once its head has come.
 
@@ -79,7 +92,7 @@ class Upstreams:
         tried: list[Lane] = []
         while True:
             tried.append(lane)
-            attempt = Attempt(self._client, lane, self._clock)
+            attempt = Attempt(self._client, lane, self._clock, self._metrics)
             try:
                 exchange = await attempt.begin(compose(lane.target.upstream_model), user_agent)
             except UpstreamError as failure:
