@@ -46,6 +46,8 @@ FAMILIES: Mapping[str, Family] = {
     "upstream_duration_seconds": _times("From a call to an upstream to the end of its answer.", "upstream"),
     "upstream_failures": Family("counter", "Calls to an upstream that failed.", ("upstream", "code")),
     "upstream_breaker_state": Family("gauge", "0 closed, 1 half open, 2 open.", ("upstream",)),
+    "upstream_calls_under_way": Family("gauge", "Calls to an upstream under way.", ("upstream",)),
+    "upstream_calls_repeated": Family("counter", "Calls sent once more, to another target or the same."),
     "recorder_batch_events": Family("histogram", "Usage events in one commit.", (), SIZES),
     "recorder_commit_seconds": _times("How long one commit took."),
     "recorder_waiting_events": Family("gauge", "Usage events that wait for their commit."),

@@ -7,6 +7,7 @@ from cacheproxy.protocols import document
 from cacheproxy.protocols.estimate import text_tokens
 from cacheproxy.protocols.openai.assembly import FAILED_ENDINGS, ChatAssembly
 from cacheproxy.protocols.openai.fields import (
+    CLIENT_TOOLS,
     OpenAIDialect,
     asking_for_usage,
     checked,
@@ -37,7 +38,6 @@ _STATEFUL = (
     "enable_search",  # Qwen's search
     "plugins",  # OpenRouter's search and file readers
 )
-CLIENT_TOOLS = ("function", "custom")  # run by the client; any other runs on the server, and may search
 _ANSWER_TEXTS = ("content", "refusal", "tool_calls", "function_call")
 
 

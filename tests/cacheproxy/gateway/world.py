@@ -13,6 +13,7 @@ import uvicorn
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.http.protocol import HttpProtocol
 from tenants import keys
 
 PEPPER = "pepper of the tests"
@@ -192,7 +193,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            http="httptools",
+            http=HttpProtocol,
             ws="none",
         )
     )
