@@ -89,8 +89,9 @@ class ResponsesDialect(OpenAIDialect):
         if not isinstance(answer, dict) or answer.get("error") or not isinstance(answer.get("output"), list):
             return False
         details = answer.get("incomplete_details")
-        cut_off = answer.get("status") == "incomplete" and isinstance(details, dict)
-        return answer.get("status") == "completed" or (cut_off and details.get("reason") in _GOOD_ENDINGS)
+        reason = details.get("reason") if isinstance(details, dict) else None
+        cut_off = answer.get("status") == "incomplete" and reason in _GOOD_ENDINGS
+        return cut_off or answer.get("status") == "completed"
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return an estimate from the texts."""
