@@ -64,11 +64,12 @@ class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamCall(NamedTuple):
-    """What to post: `path` is appended to the upstream's url."""
+    """What to send: `path` is appended to the upstream's url."""
 
     path: str
     body: bytes
     headers: tuple[Header, ...] = (JSON,)
+    method: str = "POST"
 
 
 class Answer(NamedTuple):
