@@ -84,7 +84,7 @@ SELECT id, 'bench', %(public_id)s, %(digest)s, ARRAY['inference'], now() FROM te
 def serving(app: str, environment: Mapping[str, str]) -> Iterator[int]:
     """Serve *app* in one uvicorn process; yield its port."""
     port = _free_port()
-    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    options = ["--loop", "uvloop", "--http", "config.http:Http", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]
     process = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
     try:

@@ -7,6 +7,7 @@ functions below, because Python's own operators work to 28 digits and round beyo
 
 from collections.abc import Iterable, Sequence
 from decimal import (
+    ROUND_CEILING,
     ROUND_HALF_UP,
     Clamped,
     Context,
@@ -95,6 +96,11 @@ def exact_difference(left: Decimal, right: Decimal) -> Decimal:
 def settle(amount: Decimal, currency: str) -> int:
     """Round accrued money to minor units, once: half up, away from zero, so that settle(−x) = −settle(x)."""
     return int(amount.scaleb(minor_unit(currency), _SETTLING).quantize(Decimal(1), context=_SETTLING))
+
+
+def billionths(amount: Decimal) -> int:
+    """Return accrued money in billionths of the currency, rounded up: the counters that guard budgets hold these."""
+    return int(amount.scaleb(9, _SETTLING).to_integral_value(ROUND_CEILING, _SETTLING))
 
 
 def to_decimal(minor: int, currency: str) -> Decimal:

@@ -39,6 +39,16 @@ app.conf.update(
         },
         "make_partitions": {"task": "metering.tasks.make_partitions", "schedule": crontab(minute="17")},
         "close_due_periods": {"task": "billing.tasks.close_due_periods", "schedule": crontab(minute="23")},
+        "watch_budgets": {
+            "task": "billing.tasks.watch_budgets",
+            "schedule": 30.0,
+            "options": {"expires": 30},
+        },
+        "mend_counters": {
+            "task": "cacheproxy.tasks.mend_counters",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
         "push_invoices": {
             "task": "billing.stripe_tasks.push_invoices",
             "schedule": 60.0,

@@ -36,6 +36,9 @@ def gateway_settings() -> GatewaySettings:
         log_calls=env.text("LOG_CALLS") == "1",
         traces=bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT")),
         metrics_dir=env.text("METRICS_DIR") or None,
+        trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
+        assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
+        limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
     )

@@ -127,7 +127,10 @@ def anthropic(usage: Usage) -> UsageReport:
     written = minutes + hour if whole is None else whole
     split = "cache_creation.ephemeral_5m_input_tokens + cache_creation.ephemeral_1h_input_tokens"
     _within(split, minutes + hour, "cache_creation_input_tokens", written)
-    output, thinking = _required(usage, "output_tokens"), _count(usage, "output_tokens_details.thinking_tokens")
+    output, thinking = (
+        _required(usage, "output_tokens"),
+        _count(usage, "output_tokens_details.thinking_tokens"),
+    )
     _within("output_tokens_details.thinking_tokens", thinking, "output_tokens", output)
     pools = TokenPools(
         input=_required(usage, "input_tokens"),

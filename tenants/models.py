@@ -5,8 +5,11 @@ from datetime import datetime
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
+
+from tenants.networks import network
 
 CACHE_SECRET_BYTES = 32
 
@@ -96,8 +99,26 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         )
 
 
+def limit_field(help_text: str) -> "models.IntegerField[int | None, int | None]":
+    """Return a field for a limit: a whole number above zero, or null for none."""
+    return models.IntegerField(null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text)
+
+
+def limits_positive(*names: str) -> models.Q:
+    """Return the condition that each limit is above zero, or none."""
+    condition = models.Q()
+    for name in names:
+        condition &= models.Q(**{name: None}) | models.Q(**{f"{name}__gt": 0})
+    return condition
+
+
 class ApiKey(models.Model):
-    """A key that a tenant's programs call with. Only its digest is stored."""
+    """A key that a tenant's programs call with. Only its digest is stored.
+
+    Its limits hold beside those of the tenant's plan.
+    """
+
+    LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests", "max_output_tokens")
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys")
     name = models.CharField(max_length=100)
@@ -108,6 +129,22 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     rotated_from = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="rotated_to"
+    )
+    requests_per_minute = limit_field("Empty: no limit of its own.")
+    tokens_per_minute = limit_field("Empty: no limit of its own.")
+    concurrent_requests = limit_field("Under way at once. Empty: no limit of its own.")
+    max_output_tokens = limit_field("That one call may ask for. Empty: no limit of its own.")
+    allowed_models = ArrayField(
+        models.CharField(max_length=200),
+        default=list,
+        blank=True,
+        help_text="Empty: every model of the plan.",
+    )
+    allowed_networks = ArrayField(
+        models.CharField(max_length=43, validators=[network]),
+        default=list,
+        blank=True,
+        help_text="Where it may be used from, as 203.0.113.0/24 or 2001:db8::/32. Empty: anywhere.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -124,6 +161,13 @@ class ApiKey(models.Model):
                 & models.Q(scopes__len__gt=0),
                 name="api_key_scopes_known",
             ),
+            models.CheckConstraint(
+                condition=limits_positive(
+                    "requests_per_minute", "tokens_per_minute", "concurrent_requests", "max_output_tokens"
+                ),
+                name="api_key_limits_positive",
+            ),
+            models.UniqueConstraint(fields=["tenant", "id"], name="api_key_of_tenant"),  # for keys to both
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """The rows of billing, a file per noun."""
 
+from billing.models.budgets import Budget, BudgetAlert
 from billing.models.catalog import HitDiscount, Plan, Price, PricedPool
 from billing.models.credits import CreditNote, CreditNoteLine
 from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine, Payment
@@ -7,6 +8,8 @@ from billing.models.stripe import StripeCustomer, StripeInvoice, StripeWebhook
 from billing.models.subscriptions import Subscription
 
 __all__ = [
+    "Budget",
+    "BudgetAlert",
     "CreditNote",
     "CreditNoteLine",
     "HitDiscount",

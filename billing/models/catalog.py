@@ -10,6 +10,8 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from tenants.models import limit_field, limits_positive
+
 
 class PricedPool(models.TextChoices):
     """What a price is for: a token pool, or the units of a model that counts no tokens."""
@@ -26,10 +28,41 @@ POOL_KNOWN = models.Q(pool__in=["input", "cache_read", "cache_write", "cache_wri
 
 
 class Plan(models.Model):
-    """What tenants subscribe to: a currency, prices and hit discounts."""
+    """What tenants subscribe to: a currency, prices, hit discounts, and limits for each tenant."""
+
+    LIMITS = (
+        "requests_per_minute",
+        "tokens_per_minute",
+        "concurrent_requests",
+        "max_output_tokens",
+        "max_body_bytes",
+        "count_hits",
+        "drain_seconds",
+        "drain_tokens",
+    )
 
     name = models.SlugField(max_length=63, unique=True)
     currency = models.CharField(max_length=3, help_text="ISO 4217, as USD.")
+    requests_per_minute = limit_field("Of a tenant. Empty: no limit.")
+    tokens_per_minute = limit_field("Of a tenant, in and out. Empty: no limit.")
+    concurrent_requests = limit_field("Of a tenant, under way at once. Empty: no limit.")
+    max_output_tokens = limit_field("That one call may ask for. Empty: no limit.")
+    max_body_bytes = limit_field("Of one request. Empty: the gateway's own bound.")
+    count_hits = models.BooleanField(
+        db_default=False, default=False, help_text="Whether hits count towards the limits too."
+    )
+    drain_seconds = models.IntegerField(
+        default=30,
+        db_default=30,
+        validators=[MinValueValidator(0)],
+        help_text="How long an upstream is read on after the client hung up.",
+    )
+    drain_tokens = models.IntegerField(
+        default=4096,
+        db_default=4096,
+        validators=[MinValueValidator(0)],
+        help_text="For how many streamed tokens an upstream is read on after the client hung up.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -37,6 +70,20 @@ class Plan(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(currency__regex="^[A-Z]{3}$"), name="plan_currency_iso"
+            ),
+            models.CheckConstraint(
+                condition=limits_positive(
+                    "requests_per_minute",
+                    "tokens_per_minute",
+                    "concurrent_requests",
+                    "max_output_tokens",
+                    "max_body_bytes",
+                ),
+                name="plan_limits_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(drain_seconds__gte=0, drain_tokens__gte=0),
+                name="plan_drain_not_negative",
             ),
         ]
 

@@ -1,18 +1,22 @@
 """Who is calling, and may they: the checks in front of every call, on values in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
+from ipaddress import ip_network
 from typing import NamedTuple
 
+from cacheproxy.gateway.addresses import client_address, is_within
 from cacheproxy.gateway.catalog import Access, Catalog, Model
 from cacheproxy.gateway.database import DatabaseAway
 from cacheproxy.gateway.errors import (
     ExpiredKey,
     MalformedKey,
     MissingKey,
+    ModelNotAllowed,
     ModelNotFound,
     ModelNotInPlan,
+    NetworkNotAllowed,
     NoPlan,
     NotReady,
     RevokedKey,
@@ -21,10 +25,12 @@ from cacheproxy.gateway.errors import (
     WrongScope,
 )
 from cacheproxy.gateway.feed import Feed
+from cacheproxy.gateway.limits.rules import PlanLimits
 from cacheproxy.gateway.tariff import Tariff
 from tenants.keys import digest, is_well_formed
 
 SCOPE = "inference"
+NO_LIMITS = PlanLimits()
 
 
 class Caller(NamedTuple):
@@ -37,19 +43,25 @@ class Caller(NamedTuple):
 class Door:
     """Lets callers in by their key, and to the models of their plan."""
 
-    def __init__(self, catalog: Catalog, feed: Feed, *, key_pepper: str) -> None:
+    def __init__(
+        self, catalog: Catalog, feed: Feed, *, key_pepper: str, trusted_proxies: Iterable[str] = ()
+    ) -> None:
         self._catalog = catalog
         self._feed = feed
         self._key_pepper = key_pepper
+        self._trusted_proxies = tuple(map(ip_network, trusted_proxies))
         self._recognised: dict[bytes, Access] = {}
         self._revision = catalog.revision
 
-    async def let_in(self, headers: Mapping[bytes, bytes], now: datetime) -> Caller:
-        """Return the caller whose key is in *headers*.
+    async def let_in(
+        self, headers: Mapping[bytes, bytes], now: datetime, client: tuple[str, int] | None = None
+    ) -> Caller:
+        """Return the caller whose key is in *headers*; *client* is the connection's other end, as ASGI says it.
 
         Raises:
             Unauthenticated: no key, or one that is malformed, unknown, expired or revoked at *now*.
-            Forbidden: a key without the scope, a suspended tenant, no plan in force at *now*.
+            Forbidden: a key without the scope, or from outside its networks, a suspended tenant, no plan in
+                force at *now*.
             NotReady: the catalog is not loaded, or an unknown key cannot be looked up.
         """
         key = _key(headers)
@@ -60,7 +72,21 @@ class Door:
         access = self._recognised.get(fingerprint)
         if access is None:
             access = self._recognised[fingerprint] = await self._recognise(key.decode("latin-1"))
+        if access.allowed_networks and not is_within(
+            client_address(client, headers, self._trusted_proxies), access.allowed_networks
+        ):
+            raise NetworkNotAllowed
         return _admit(access, now)
+
+    def body_limit(self, caller: Caller, default_bytes: int) -> int:
+        """Return how large the caller's request may be: as the plan says, and never over the gateway's own bound."""
+        limit = self.plan_limits(caller).max_body_bytes
+        return default_bytes if limit is None else min(limit, default_bytes)
+
+    def plan_limits(self, caller: Caller) -> PlanLimits:
+        """Return the limits of the caller's plan."""
+        plan = self._catalog.plans.get(caller.plan_id)
+        return plan.limits if plan is not None else NO_LIMITS
 
     async def _recognise(self, key: str) -> Access:
         return self._catalog.access(digest(key, self._key_pepper)) or await self._look_up(key)
@@ -84,18 +110,23 @@ class Door:
         """Return the model's prices in the caller's plan.
 
         Raises:
+            ModelNotAllowed: the key is bound to other models.
             ModelNotInPlan: the plan has none at *now*.
         """
+        if caller.access.allowed_models and model.name not in caller.access.allowed_models:
+            raise ModelNotAllowed(model.name)
         tariff = self._catalog.tariff(caller.plan_id, model.name, now)
         if tariff is None:
             raise ModelNotInPlan(model.name)
         return tariff
 
     def models(self, caller: Caller, now: datetime) -> list[Model]:
-        """Return the models that the caller's plan has prices for at *now*, by name."""
-        names = sorted(self._catalog.models)
+        """Return the models that the caller's key may use and its plan has prices for at *now*, by name."""
+        allowed = caller.access.allowed_models
         return [
-            self._catalog.models[name] for name in names if self._catalog.tariff(caller.plan_id, name, now)
+            self._catalog.models[name]
+            for name in sorted(self._catalog.models)
+            if (not allowed or name in allowed) and self._catalog.tariff(caller.plan_id, name, now)
         ]
 
     async def _look_up(self, key: str) -> Access:

@@ -22,6 +22,7 @@ from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
 from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.observer import Observer
@@ -49,7 +50,12 @@ class Gateway:
         self._tracing = _tracing(settings)
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
-        self._door = Door(self._catalog, self._feed, key_pepper=settings.key_pepper)
+        self._door = Door(
+            self._catalog,
+            self._feed,
+            key_pepper=settings.key_pepper,
+            trusted_proxies=settings.trusted_proxies,
+        )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
         self._observer = Observer(self.metrics, log_calls=settings.log_calls)
@@ -60,8 +66,9 @@ class Gateway:
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
-        self._read_gauges()
         self._upstreams = Upstreams(settings, metrics=self.metrics)
+        self._limits = Limits(settings, self._catalog, self._redis)
+        self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
@@ -70,8 +77,8 @@ class Gateway:
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing),
-            Delivery(self._recorder, self.metrics),
+            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
+            Delivery(self._recorder, self._limits, self.metrics),
             self._idempotency,
         )
 
@@ -82,6 +89,7 @@ class Gateway:
         if self._tiers.redis is not None:
             await self._tiers.redis.connect()
         await self._coalescing.start()
+        await self._limits.start()
         if self._spool is not None:
             await self._spool.connect()
         await self._idempotency.connect()
@@ -96,6 +104,7 @@ class Gateway:
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
         await self._feed.stop()
@@ -111,7 +120,9 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        call = Call(path, route or ELSEWHERE, dict(scope["headers"]), receive, send)
+        call = Call(
+            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+        )
         current_call.set(call)
         if self._tracing is not None and route is not None:
             self._tracing.begin(call)
@@ -144,6 +155,8 @@ class Gateway:
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_evictions", lambda: memory.evictions)
+        read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
+        read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.damaged)
@@ -160,7 +173,7 @@ class Gateway:
         return open_link(url, budget_seconds=budget_seconds) if url else None
 
     async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         listed = [
             {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
             for model in self._door.models(caller, call.now)
@@ -195,6 +208,7 @@ async def _refuse(call: Call, error: GatewayError) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
+        *error.headers,
     ]
     if not error.retryable:
         headers.append((b"x-should-retry", b"false"))

@@ -26,7 +26,7 @@ from cacheproxy.gateway.work import Led
 from cacheproxy.protocols.request import JSON, Answer, Batch, Header, InferenceRequest
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
-from metering.usage_event import UsageEvent
+from metering.usage_event import UsageEvent, second_event_id
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Batches:
         if computed is not None:
             events.append(_miss_event(ask, computed))
         if hits:
-            event_id = ask.call.second_event_id if events else ask.call.event_id
+            event_id = second_event_id(ask.call.event_id) if events else ask.call.event_id
             events.append(
                 usage_event(
                     ask,
@@ -149,18 +149,19 @@ def _joined(
     hits: Sequence[StoredAnswer],
     kept: list[tuple[bytes, StoredAnswer]],
 ) -> Led:
-    parts = [("exact", _sum(hits))] if hits else []
+    served = [("exact", _sum(hits))] if hits else []
     if computed is not None:
-        parts.append((ask.outcome, computed.measured))
-    total = _sum([used for _, used in parts])
+        served.append((ask.outcome, computed.measured))
+    parts = [(outcome, used.pools, used.units) for outcome, used in served]
+    total = _sum([used for _, used in served])
     body = batch.join([stored.body for stored in answers], UsageReport(total.pools, 0, total.units))
-    costs = ask.tariff.cost_headers(*((outcome, used.pools, used.units) for outcome, used in parts))
+    costs = ask.tariff.cost_headers(*parts)
     headers = [*(computed.headers if computed else ()), _cache_status(ask, len(answers), len(hits)), *costs]
     answer = Answer((JSON,), body)
     shared = None
     if total.quality != "suspect":
         shared = ask.stored(answer, total.pools, units=total.units, quality=total.quality)
-    return Led(200, answer, headers, shared, kept if ask.may_store else [])
+    return Led(200, answer, headers, shared, parts, kept if ask.may_store else [])
 
 
 def _sum(parts: Sequence[Measured | StoredAnswer]) -> Measured:

@@ -50,6 +50,7 @@ class Call:
         "_receive",
         "_send",
         "ask",
+        "client",
         "ending",
         "event",
         "event_id",
@@ -70,7 +71,14 @@ class Call:
     )
 
     def __init__(
-        self, path: str, route: Route, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        path: str,
+        route: Route,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        *,
+        client: tuple[str, int] | None = None,
     ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
@@ -81,6 +89,7 @@ class Call:
         self.path = path
         self.route = route
         self.headers = headers
+        self.client = client
         self.taken_over = False
         self.tape: Tape | None = None
         self.started = False
@@ -97,11 +106,6 @@ class Call:
         self.trace: CallTrace | None = None
         self._receive = receive
         self._send = send
-
-    @property
-    def second_event_id(self) -> UUID:
-        """The id of the other event of a call that has two; the same whenever the call is carried on."""
-        return UUID(int=self.event_id.int ^ 1 << 40)
 
     def carry_on(self, event_id: UUID, now: datetime, *, taken_over: bool = False) -> None:
         """Be the call that came as *event_id* at *now*."""

@@ -8,11 +8,15 @@ by the clock at every call, never by a reload.
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from billing.money import billionths
 from billing.rating.price_book import PriceBook
+from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
 from cacheproxy.gateway.tariff import Tariff, tariff_at
 from cacheproxy.gateway.upstreams.secrets import read_secret
 from cacheproxy.policy import CachePolicy
@@ -21,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 Value = TypeVar("Value")
+Network = IPv4Network | IPv6Network
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -86,6 +91,12 @@ class Access(msgspec.Struct, frozen=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     subscriptions: tuple[Subscription, ...]
+    limits: KeyLimits = KeyLimits()
+    budgets: tuple[Budget, ...] = ()
+    allowed_models: frozenset[str] = frozenset()
+    """Empty: every model of the plan."""
+    allowed_networks: tuple[Network, ...] = ()
+    """Empty: the key may be used from anywhere."""
 
     def __repr__(self) -> str:
         return f"<Access {self.public_id} of {self.tenant_slug}>"  # secrets stay out of logs
@@ -99,12 +110,13 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A plan's price book."""
+    """A plan's price book, and its limits."""
 
     plan_id: int
     name: str
     currency: str
     book: PriceBook
+    limits: PlanLimits = PlanLimits()
 
 
 class Catalog:
@@ -190,8 +202,25 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
             expires_at=row["expires_at"],
             revoked_at=row["revoked_at"],
             subscriptions=subscriptions,
+            limits=KeyLimits(
+                requests_per_minute=row["requests_per_minute"],
+                tokens_per_minute=row["tokens_per_minute"],
+                concurrent_requests=row["concurrent_requests"],
+                max_output_tokens=row["max_output_tokens"],
+            ),
+            budgets=known.budgets if known else read_budgets(row["budgets"]),
+            allowed_models=frozenset(row["allowed_models"]),
+            allowed_networks=tuple(map(ip_network, row["allowed_networks"])),
         )
     return accesses
+
+
+def read_budgets(text: str) -> tuple[Budget, ...]:
+    """Return the budgets in a row of ``gateway_access``."""
+    return tuple(
+        Budget(id=budget["id"], period=budget["period"], hard_nano=billionths(Decimal(budget["hard_amount"])))
+        for budget in msgspec.json.decode(text)
+    )
 
 
 def read_model(row: Row) -> Model:
@@ -223,10 +252,16 @@ def _with_secret(target: Target) -> Target:
 
 
 def read_plan(row: Row) -> Plan:
-    """Return the price book in a row of ``gateway_price_book``."""
+    """Return the plan in a row of ``gateway_price_book``."""
     book = PriceBook.from_rows(
         currency=row["currency"],
         prices=msgspec.json.decode(row["prices"]),
         hit_discounts=msgspec.json.decode(row["hit_discounts"]),
     )
-    return Plan(plan_id=row["plan_id"], name=row["plan"], currency=row["currency"], book=book)
+    return Plan(
+        plan_id=row["plan_id"],
+        name=row["plan"],
+        currency=row["currency"],
+        book=book,
+        limits=msgspec.json.decode(row["limits"], type=PlanLimits),
+    )

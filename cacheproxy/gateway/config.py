@@ -17,15 +17,19 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_body_bytes: int = 20 * MIB
     max_answer_bytes: int = 64 * MIB
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For is believed, where a key is bound to networks."""
+    assumed_output_tokens: int = 1024
+    """The output that a call is taken to use, until it is known, where the call states no maximum."""
+    limit_lease_seconds: float = 60.0
+    """How long a slot or a reservation outlives a gateway that died, and a charge is sure to count once."""
+
     max_upstream_calls: int = 512
     """Calls to model servers under way at once; the next one is refused with 503."""
     max_calls_per_upstream: int = 256
     """Of these, to one upstream: one that hangs must not take the others' share."""
     max_upstream_attempts: int = 3
     """Targets that one call asks before it gives up."""
-    disconnect_grace_seconds: float = 30.0
-    disconnect_grace_tokens: int = 4096
-    """How long, and for how many tokens of a stream, an upstream's answer is still read after everybody has gone."""
     follow_seconds: float = 60.0
     """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0
@@ -61,3 +65,29 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     reload_seconds: float = 60.0
     retry_seconds: float = 0.5
     """How often an unreachable PostgreSQL is tried again, and the outage spool looked at."""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the connections that clients make, whichever plane they speak to."""
+
+    max_connections: int = 10_000
+    """The next one is answered 503 and closed."""
+    max_head_bytes: int = 65_536
+    max_headers: int = 100
+    """More, in number or in bytes, is answered 431."""
+    max_pipelined: int = 32
+    """Requests that one connection may send ahead of their answers."""
+    head_seconds: float = 20.0
+    """From a request's first byte to the end of its head; later is answered 408."""
+    body_stall_seconds: float = 20.0
+    """Between two parts of a body that the application waits for; later is answered 408."""
+    body_seconds: float = 600.0
+    """For a whole body; later is answered 408."""
+    idle_seconds: float = 65.0
+    """Between requests. Above the usual 60 of load balancers: they must be the ones to close."""
+    write_stall_seconds: float = 60.0
+    """How long a client may read nothing of what waits for it, before its connection is dropped."""
+    linger_seconds: float = 2.0
+    """How long the rest of a refused request is still read, so that its client gets to see the refusal."""
+    tick_seconds: float = 1.0
+    """How late a time limit may be noticed: each connection has one timer, not one for every limit."""

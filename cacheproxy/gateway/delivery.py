@@ -11,6 +11,7 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
@@ -40,14 +41,21 @@ class LeaderFailed(Exception):
 class Delivery:
     """Gives clients what was found for them."""
 
-    def __init__(self, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(self, recorder: Recorder, limits: Limits, metrics: Metrics) -> None:
         self._recorder = recorder
+        self._limits = limits
         self._metrics = metrics
 
     async def hit(self, ask: Ask, found: Found) -> None:
-        """Answer from the cache, once the hit's event is durable."""
+        """Answer from the cache, once the hit's event is durable.
+
+        Raises:
+            GatewayError: a limit refuses it, or it cannot be recorded; nothing was sent yet.
+        """
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
+        if self._limits.hold(ask):
+            await self._admit_hit(ask, kind, stored)
         event = usage_event(
             ask,
             stored,
@@ -66,15 +74,22 @@ class Delivery:
             (b"cache-status", _hit_status(ask, found)),
             (b"age", b"%d" % stored.age_seconds(call.now_ms)),
             *_lasting_headers(stored, ask.tariff, kind),
+            *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
+
+    async def _admit_hit(self, ask: Ask, kind: Outcome, stored: StoredAnswer) -> None:
+        charged = ask.tariff.charged(kind, stored.pools, stored.units)
+        grant = await self._limits.admit_hit(ask, stored.pools, charged)
+        grant.settle(stored.pools, charged)
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
         answer = led.answer
         if not ask.facts.as_kept and led.stored is not None:
             answer = ask.dialect.give(ask.request(), answer)
-        headers = [*answer.headers, *led.headers, (b"content-length", b"%d" % len(answer.body))]
+        length = (b"content-length", b"%d" % len(answer.body))
+        headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
         await ask.call.answer(led.status, headers, answer.body)
 
     async def attend(self, work: Work, ask: Ask) -> None:
@@ -134,7 +149,7 @@ class Delivery:
         try:
             async for part in work.parts(own):
                 if not ask.call.started:
-                    await ask.call.start(200, _stream_headers(work, ask))
+                    await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
                 await ask.call.send(part)
         finally:
             self._metrics.open_streams -= 1
@@ -144,7 +159,7 @@ class Delivery:
         self, work: Work, ask: Ask, reader: StreamReader, stored: StoredAnswer | None
     ) -> None:
         try:
-            await self._record_shared_stream(work, ask, stored or work.partial)
+            await self._record_shared_stream(work, ask, stored or work.used)
         except GatewayError as problem:
             await _send_error(work, ask, problem)
             return
@@ -153,7 +168,7 @@ class Delivery:
     async def _break_off(self, work: Work, ask: Ask, problem: GatewayError) -> None:
         """End a stream that has begun with the error, and record what was passed of it."""
         try:
-            await self._record_shared_stream(work, ask, work.partial)
+            await self._record_shared_stream(work, ask, work.used)
         except GatewayError as failure:
             problem = failure
         await _send_error(work, ask, problem)
@@ -183,7 +198,7 @@ class _Listener:
 
 async def _send_error(work: Work, ask: Ask, problem: GatewayError) -> None:
     if ask.call.tape is not None:
-        await ask.call.tape.break_off(problem, charged=work.partial is not None)
+        await ask.call.tape.break_off(problem, charged=work.used is not None)
     event = ask.dialect.stream_error(status=problem.status, code=problem.code, message=problem.message)
     await ask.call.send(event, last=True)
 

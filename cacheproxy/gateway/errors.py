@@ -4,17 +4,21 @@
 
     GatewayError                      status  code
     ├── BadRequest                    400     invalid_json, missing_field, invalid_field …
+    │   └── MaxTokensExceeded                 max_tokens_exceeded
     ├── Unauthenticated               401
     │   ├── MissingKey                        missing_api_key
     │   ├── MalformedKey                      malformed_api_key
     │   ├── UnknownKey                        invalid_api_key
     │   ├── ExpiredKey                        expired_api_key
     │   └── RevokedKey                        revoked_api_key
+    ├── BudgetExceeded                402     budget_exceeded
     ├── Forbidden                     403
     │   ├── WrongScope                        insufficient_scope
     │   ├── TenantSuspended                   tenant_suspended
     │   ├── NoPlan                            no_plan
-    │   └── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotInPlan                    model_not_in_plan
+    │   ├── ModelNotAllowed                   model_not_allowed
+    │   └── NetworkNotAllowed                 network_not_allowed
     ├── NotFound                      404
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
@@ -25,6 +29,8 @@
     │   ├── IdempotencyKeyInUse               idempotency_key_in_use
     │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
+    ├── RateLimited                   429     rate_limit_exceeded
+    │   └── TooManyConcurrent                 rate_limit_exceeded
     ├── InternalError                 500     internal_error
     ├── UpstreamError                 502
     │   ├── UpstreamNotConfigured             upstream_not_configured
@@ -40,11 +46,14 @@
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
 
+Those of limits and budgets stand in `limits/errors.py`.
+
 Every answer to a refused call has the shape of the protocol that was spoken. ``retryable`` is False where
 sending the same call again cannot help; OpenAI's clients read that from ``x-should-retry: false``.
 """
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 
@@ -53,8 +62,10 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     retry_after_seconds: int | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Beside those that every refusal has."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -172,6 +183,26 @@ class ModelNotInPlan(Forbidden):
             f"Your plan does not include the model '{model}'. GET /v1/models lists those it does.",
             param="model",
         )
+
+
+class ModelNotAllowed(Forbidden):
+    """The key is bound to other models."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"This API key may not use the model '{model}'. GET /v1/models lists those it may.", param="model"
+        )
+
+
+class NetworkNotAllowed(Forbidden):
+    """The key is bound to other networks."""
+
+    code = "network_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This API key may not be used from this address. Use it from its own networks.")
 
 
 class NotFound(GatewayError):

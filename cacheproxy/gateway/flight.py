@@ -55,9 +55,9 @@ class Flight:
             GatewayError: it is refused, or failed; nothing was sent yet.
             ClientGone: there is nobody to answer.
         """
-        caller = await self._door.let_in(call.headers, call.now)
+        caller = await self._door.let_in(call.headers, call.now, call.client)
         controls = read_controls(call.headers)
-        body = await call.body(self._settings.max_body_bytes)
+        body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
         ask = call.ask = self._understanding.ask(call, caller, controls, body)
         if IDEMPOTENCY_KEY in call.headers:
             await self._idempotency.serve_once(ask, self._serve)
@@ -117,12 +117,8 @@ class Flight:
     def _begin(self, ask: Ask, *, alone: bool) -> Work:
         if len(self._under_way) >= self._settings.max_upstream_calls:
             raise Overloaded
-        work = Work(
-            ask,
-            ask.request(),
-            drain_seconds=self._settings.disconnect_grace_seconds,
-            drain_tokens=self._settings.disconnect_grace_tokens,
-        )
+        limits = self._door.plan_limits(ask.caller)
+        work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
         if not alone:
             self._coalescing.announce(work)
         task = asyncio.create_task(self._misses.run(work))

@@ -58,6 +58,7 @@ FAMILIES: Mapping[str, Family] = {
     "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
     "redis_damaged_answers": Family("counter", "Stored answers that could not be read."),
     "limit_fallbacks": Family("counter", "Decisions on limits made without Redis."),
+    "limit_settlements_left": Family("counter", "What calls used that Redis was never told; the sweep tells it."),
     "open_streams": Family("gauge", "Streams on their way to clients."),
     "coalesced_followers": Family("gauge", "Calls that wait for another's answer."),
     "client_disconnects": Family("counter", "Clients that hung up before their answer's end."),
@@ -138,10 +139,6 @@ class Metrics:
     def call_refused(self, code: str) -> None:
         """Count an error of our own, beside the `call_ended` of the call that it ended."""
         self._counts["refusals", (code,)] += 1
-
-    def limit_fell_back(self) -> None:
-        """Count a decision on limits that was made without Redis."""
-        self._counts["limit_fallbacks", ()] += 1
 
     def upstream_answered(self, upstream: str, upstream_us: int) -> None:
         """Count a call to an upstream that was answered to its end."""

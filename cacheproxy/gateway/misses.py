@@ -10,11 +10,13 @@ the last byte; the way to Redis is nobody's to wait for.
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
@@ -29,30 +31,42 @@ from cacheproxy.gateway.errors import (
 )
 from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
+from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.gateway.work import Led, Result, Work
+from cacheproxy.gateway.work import Found, Led, Part, Result, Work
 from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
+from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
 _decode = msgspec.json.Decoder().decode
+
+FAILURES = frozenset({429, 500, 502, 503, 504, 529})
+"""Answers of an upstream for which a stale one may stand in (RFC 5861, section 4, and being turned away)."""
 
 
 class Misses:
     """Answers questions from the upstream, once each."""
 
     def __init__(
-        self, upstreams: Upstreams, tiers: Tiers, recorder: Recorder, coalescing: Coalescing
+        self,
+        upstreams: Upstreams,
+        tiers: Tiers,
+        recorder: Recorder,
+        coalescing: Coalescing,
+        limits: Limits,
     ) -> None:
         self._batches = Batches(tiers, recorder)
         self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
         self._coalescing = coalescing
+        self._limits = limits
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -71,16 +85,52 @@ class Misses:
         try:
             found = await step(work.leader.call, "look-up", self._coalescing.meet(work))
         except UpstreamError:
-            work.partial = _partial(work)
+            work.used = _partial(work)
             raise
-        return found or await self._lead(work)
+        return found or await self._lead_or_stand_in(work)
 
-    async def _lead(self, work: Work) -> Result:
-        """Ask the upstream.
+    async def _lead_or_stand_in(self, work: Work) -> Result:
+        """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
+        try:
+            result = await self._lead(work)
+        except UpstreamError as problem:
+            stale = None if work.begun else await self._stale(work.leader, problem.status)
+            if stale is None:
+                raise
+            return stale
+        if result.status in FAILURES:
+            return await self._stale(work.leader, result.status) or result
+        return result
+
+    async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
+        seconds = ask.facts.model.cache.stale_if_error_seconds
+        if not seconds or not ask.may_read or ask.facts.key is None:
+            return None
+        stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
+        return Found(stored, "stale", failure_status) if stored is not None else None
+
+    async def _lead(self, work: Work) -> Led:
+        """Ask the upstream, within the caller's limits.
 
         Raises:
-            GatewayError: it failed.
+            GatewayError: it failed, or a limit refuses it.
         """
+        ask = work.leader
+        grant = await self._limits.admit(ask)
+        parts: Sequence[Part] = ()
+        try:
+            result = await self._ask(work)
+            parts = result.parts
+        except UpstreamError:
+            if work.used is not None:
+                parts = [(ask.outcome, work.used.pools, work.used.units)]
+            raise
+        finally:
+            if grant is not NO_GRANT:
+                _settle(grant, ask, parts)
+        return result
+
+    async def _ask(self, work: Work) -> Led:
         batch = work.leader.batch(work.request)
         if batch is not None:
             return await self._batches.lead(work.leader, batch, partial(self._compute, work))
@@ -139,11 +189,12 @@ class Misses:
         if not complete and measured.quality == "estimated":
             return Led(status, answer, [*_passed(ask, upstream_answer), _cache_status(ask)], None)
         await self._record(ask, measured, upstream_us, status)
-        work.partial = measured
+        work.used = measured
         stored = self._keep(ask, measured, answer) if complete and status == 200 else None
-        costs = ask.tariff.cost_headers((ask.outcome, measured.pools, measured.units))
+        part = (ask.outcome, measured.pools, measured.units)
+        costs = ask.tariff.cost_headers(part)
         headers = [*_passed(ask, upstream_answer), _cache_status(ask, stored=stored is not None), *costs]
-        return Led(status, answer, headers, stored, _by_key(ask, stored))
+        return Led(status, answer, headers, stored, [part], _by_key(ask, stored))
 
     async def _end_stream(self, work: Work, upstream_us: int) -> Led:
         """Record and keep what was streamed, but for its end, which the listeners hold back until then."""
@@ -155,16 +206,17 @@ class Misses:
         answer = Answer((JSON,), whole)
         parsed = _read(ask, work.request, answer)
         complete = ask.dialect.is_answer(work.request, parsed)
-        measured = work.partial = _measure(ask, work.request, parsed, complete=complete)
+        measured = work.used = _measure(ask, work.request, parsed, complete=complete)
         await self._record(ask, measured, upstream_us, 200)
         stored = self._keep(ask, measured, answer) if complete else None
-        return Led(200, answer, (), stored, _by_key(ask, stored))
+        part = (ask.outcome, measured.pools, measured.units)
+        return Led(200, answer, (), stored, [part], _by_key(ask, stored))
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""
-        work.partial = _partial(work)
-        if work.partial is not None:
-            await self._record(work.leader, work.partial, upstream_us, 200)
+        work.used = _partial(work)
+        if work.used is not None:
+            await self._record(work.leader, work.used, upstream_us, 200)
 
     async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
         event = usage_event(
@@ -190,6 +242,13 @@ class Misses:
         )
         self._tiers.memory.put(ask.facts.key, stored)
         return stored
+
+
+def _settle(grant: Grant, ask: Ask, parts: Sequence[Part]) -> None:
+    """Replace what was reserved by what the call took: the tokens that were computed, the cost of all."""
+    computed = [pools for outcome, pools, _ in parts if outcome == ask.outcome] or [TokenPools()]
+    charged = sum((ask.tariff.charged(*part) for part in parts), ZERO)
+    grant.settle(TokenPools(*map(sum, zip(*computed, strict=True))), charged)
 
 
 def _by_key(ask: Ask, stored: StoredAnswer | None) -> list[tuple[bytes, StoredAnswer]]:
@@ -278,6 +337,10 @@ def _is_json_object(body: bytes) -> bool:
         return isinstance(_decode(body), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _since_us(started_ns: int) -> int:

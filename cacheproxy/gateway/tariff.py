@@ -1,11 +1,13 @@
 """What one model costs on one plan until something changes: a slice of the price book that calls can share."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 
-from billing.money import format_decimal
+from billing.money import ZERO, format_decimal
 from billing.rating.price_book import PriceBook, RatedUsage, add_up
+from billing.rating.unit import UnitPrice
 from metering.tokens import POOLS, UNITS, TokenPools
 
 Header = tuple[bytes, bytes]
@@ -23,6 +25,25 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
     def in_force(self, now: datetime) -> bool:
         """Return whether *now* is inside the span."""
         return self.since <= now < self.until
+
+    @property
+    def prices_output(self) -> bool:
+        """Return whether output tokens cost anything, as they do of models that write."""
+        return self._price("output") is not None
+
+    def list_price(self, pools: TokenPools, *, units: int) -> Decimal:
+        """Return what a miss would cost; pools without a price add nothing, as on an invoice."""
+        return self.charged("miss", pools, units)
+
+    def charged(self, outcome: str, pools: TokenPools, units: int) -> Decimal:
+        """Return what a call costs, exactly; pools without a price add nothing, as on an invoice."""
+        quantities = {**dict(zip(POOLS, pools, strict=True)), UNITS: units}
+        priced = {pool: quantity for pool, quantity in quantities.items() if quantity and self._price(pool)}
+        rated = self.book.rate_call(model=self.model, outcome=outcome, quantities=priced, instant=self.since)
+        return rated.charged if rated is not None else ZERO
+
+    def _price(self, pool: str) -> UnitPrice | None:
+        return self.book.price_at(model=self.model, pool=pool, instant=self.since)
 
     def rate(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage | None:
         """Return what a call costs; None where a pool that was used has no price."""

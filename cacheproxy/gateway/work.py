@@ -15,6 +15,10 @@ from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.request import Answer, Header, InferenceRequest, StreamReader
+from metering.tokens import TokenPools
+
+Part = tuple[str, TokenPools, int]
+"""An outcome, and the pools and units that have it."""
 
 
 class Led(NamedTuple):
@@ -27,6 +31,8 @@ class Led(NamedTuple):
     """Beside the answer's own: where it came from and what it cost the leader."""
     stored: StoredAnswer | None
     """What those who listen may have; None where it is not fit to be shared."""
+    parts: Sequence[Part] = ()
+    """What it took: one part, or two where a batch was in part a hit."""
     kept: Sequence[tuple[bytes, StoredAnswer]] = ()
     """What memory has by now and the other tiers are to have, by key."""
 
@@ -58,8 +64,8 @@ class Work:
         self.remote = False
         """Whether another gateway leads."""
         self.head: tuple[Header, ...] | None = None
-        self.partial: Measured | None = None
-        """What was used of an answer that broke off after it had begun."""
+        self.used: Measured | None = None
+        """What the answer took, as far as it came; None while nothing is known, or where it was found."""
         self.chunks: list[bytes] = []
         self.on_chunk: Callable[[bytes], None] | None = None
         self._passed: list[bytes] = []

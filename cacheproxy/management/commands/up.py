@@ -149,8 +149,8 @@ def _commands(port: int, workers: int) -> dict[str, list[str]]:
     return {
         "web": [
             *python, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", str(workers), "--loop", "uvloop", "--http", "httptools", "--no-access-log",
-            "--no-server-header", "--timeout-graceful-shutdown", "30", "--log-level", "warning",
+            "--workers", str(workers), "--loop", "uvloop", "--http", "config.http:Http", "--no-access-log",
+            "--no-proxy-headers", "--no-server-header", "--timeout-graceful-shutdown", "30", "--log-level", "warning",
         ],
         "worker": [
             *celery, "worker", "--concurrency", "2", "--loglevel", "WARNING",

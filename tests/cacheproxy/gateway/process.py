@@ -14,6 +14,7 @@ import uvicorn
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.http.protocol import HttpProtocol
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 20
@@ -59,8 +60,9 @@ async def serve(port: int) -> None:
     gateway = Gateway(msgspec.json.decode(os.environ["GATEWAY_SETTINGS"], type=GatewaySettings))
     config: dict[str, Any] = {
         "lifespan": "off",
-        "http": "httptools",
+        "http": HttpProtocol,
         "access_log": False,
+        "proxy_headers": False,
         "log_level": "warning",
     }
     await gateway.startup()

@@ -61,6 +61,7 @@ def plan_row(**changes: Any) -> dict[str, Any]:
         "currency": "USD",
         "prices": json.dumps(prices),
         "hit_discounts": "[]",
+        "limits": "{}",
     }
     return row | changes
 
@@ -80,6 +81,13 @@ def access_row(**changes: Any) -> dict[str, Any]:
         "plan_id": 1,
         "plan_starts_at": NOW,
         "plan_ends_at": NOW + HOUR,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrent_requests": None,
+        "max_output_tokens": None,
+        "allowed_models": [],
+        "allowed_networks": [],
+        "budgets": "[]",
     } | changes
 
 
@@ -116,6 +124,35 @@ def test_another_upstream_or_metering_rule_is_another_place_in_the_cache() -> No
     ]
     catalog.replace_models(rows, [])
     assert len({model.upstream_digest for model in catalog.models.values()}) == 4
+
+
+def test_how_calls_are_spread_is_no_other_place_in_the_cache() -> None:
+    catalog = Catalog()
+    spare = {"upstream": "spare", "url": "http://127.0.0.1:9200/v1", "priority": 1}
+    rows = [
+        model_row(model="a", targets=targets({}, spare)),
+        model_row(
+            model="b", targets=targets(spare | {"weight": 9, "priority": 0}, {"idle_timeout_seconds": 1})
+        ),
+        model_row(model="c", targets=targets({}, spare, spare | {"upstream": "same server"}), retry="any"),
+    ]
+    catalog.replace_models(rows, [])
+    assert len({model.upstream_digest for model in catalog.models.values()}) == 1
+
+
+def test_upstreams_keys_are_read_at_every_load_and_missing_ones_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog()
+    row = model_row(targets=targets({"api_key_env": "LOCAL_KEY"}))
+    catalog.replace_models([row], [])
+    assert catalog.models["small"].targets[0].secret is None
+    assert "LOCAL_KEY" in caplog.text
+    for secret in ("sk-one", "sk-two"):
+        monkeypatch.setenv("LOCAL_KEY", secret)
+        catalog.replace_models([row], [])
+        assert catalog.models["small"].targets[0].secret == secret
+    assert "sk-two" not in repr(catalog.models)
 
 
 def test_a_tariff_holds_until_the_next_change() -> None:

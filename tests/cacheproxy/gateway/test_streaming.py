@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import aiohttp
-import msgspec
+import pytest
 
 from cacheproxy.gateway.asgi import Gateway
-from cacheproxy.gateway.config import GatewaySettings
-from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.world import Client, World, eventually, serving
+from tests.cacheproxy.gateway.world import Client, World, eventually
 from tests.fakes.upstream import FakeUpstream, answer, chat_answer, chat_events, stream
 
 DONE = b"data: [DONE]\n\n"
@@ -193,20 +191,16 @@ async def test_whoever_hangs_up_the_answer_is_read_recorded_and_kept(
     assert "; hit;" in (await client.chat()).headers["cache-status"]
 
 
+@pytest.mark.parametrize("bound", ["drain_seconds = 1", "drain_tokens = 10"])
 async def test_after_a_client_has_gone_the_upstream_is_read_for_a_while_only(
-    gateway_settings: GatewaySettings,
-    cast: Cast,
-    session: aiohttp.ClientSession,
-    upstream: FakeUpstream,
-    world: World,
+    client: Client, upstream: FakeUpstream, world: World, bound: str
 ) -> None:
-    async with serving(msgspec.structs.replace(gateway_settings, disconnect_grace_seconds=0.3)) as (_, url):
-        client = Client(session, url, cast.acme.key)
-        upstream.then(stream(*chat_events(["word "] * 100), pause_seconds=0.05))
-        await _hang_up_after_first_event(client)
-        events = await eventually(world.events)
+    await world.sql.execute(f"UPDATE billing_plan SET {bound}")
+    await asyncio.sleep(0.2)
+    upstream.then(stream(*chat_events(["word "] * 100), pause_seconds=0.05))
+    await _hang_up_after_first_event(client)
+    (event,) = await eventually(world.events)
 
-    (event,) = events
     assert event["quality"] == "estimated"
     assert 0 < event["output"] < 100
 

@@ -13,6 +13,7 @@ import uvicorn
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.http.protocol import HttpProtocol
 from tenants import keys
 
 PEPPER = "pepper of the tests"
@@ -186,7 +187,14 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
     await gateway.startup()
     server = uvicorn.Server(
         uvicorn.Config(
-            gateway, port=0, lifespan="off", log_config=None, access_log=False, http="httptools", ws="none"
+            gateway,
+            port=0,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            http=HttpProtocol,
+            ws="none",
         )
     )
     task = asyncio.create_task(server.serve())
