@@ -39,6 +39,9 @@ def gateway_settings() -> GatewaySettings:
         trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
         assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
         limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),
+        max_upstream_calls=env.integer("MAX_UPSTREAM_CALLS", 512),
+        max_calls_per_upstream=env.integer("MAX_CALLS_PER_UPSTREAM", 256),
+        max_upstream_attempts=env.integer("MAX_UPSTREAM_ATTEMPTS", 3),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
     )

@@ -62,7 +62,9 @@ def set_budget(
         "email": email,
     }
     with transaction.atomic():
-        rows = Budget.objects.select_for_update().filter(tenant=tenant, api_key=api_key, period=period)
+        rows = Budget.objects.select_for_update(of=("self",)).filter(
+            tenant=tenant, api_key=api_key, period=period
+        )
         known = rows.first()
         if known is not None and all(getattr(known, name) == value for name, value in values.items()):
             return None

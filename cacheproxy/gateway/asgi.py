@@ -4,8 +4,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
@@ -23,6 +21,7 @@ from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
+from cacheproxy.gateway.lookups import Lookups, route_of_lookup
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.observer import Observer
@@ -30,16 +29,15 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
+from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.protocols.registry import ELSEWHERE, find_route
+from cacheproxy.protocols.registry import find_route
 from cacheproxy.redis_link import RedisLink, open_link
 
 if TYPE_CHECKING:
     from cacheproxy.gateway.tracing import Tracing
 
 logger = logging.getLogger(__name__)
-
-MODELS_PATH = "/v1/models"
 
 
 class Gateway:
@@ -67,6 +65,7 @@ class Gateway:
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
+        self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
         self._limits = Limits(settings, self._catalog, self._redis)
         self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
@@ -120,8 +119,14 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
+        headers = dict(scope["headers"])
         call = Call(
-            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+            path,
+            route or route_of_lookup(path, headers),
+            headers,
+            receive,
+            send,
+            client=scope.get("client"),
         )
         current_call.set(call)
         if self._tracing is not None and route is not None:
@@ -130,9 +135,9 @@ class Gateway:
             if route is not None:
                 _expect(scope["method"], "POST")
                 await self._flight.serve(call)
-            elif path == MODELS_PATH:
+            elif self._lookups.knows(path):
                 _expect(scope["method"], "GET")
-                await self._list_models(call)
+                await self._lookups.serve(call)
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
@@ -152,6 +157,13 @@ class Gateway:
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        upstreams = self._upstreams
+        read(
+            "upstream_breaker_state",
+            lambda: {name: CODES[state] for name, state in upstreams.states().items()},
+        )
+        read("upstream_calls_under_way", upstreams.calls_under_way)
+        read("upstream_calls_repeated", lambda: upstreams.repeated)
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_evictions", lambda: memory.evictions)
@@ -171,17 +183,6 @@ class Gateway:
     def _link(self, budget_seconds: float) -> RedisLink | None:
         url = self._settings.redis_url
         return open_link(url, budget_seconds=budget_seconds) if url else None
-
-    async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now, call.client)
-        listed = [
-            {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
-            for model in self._door.models(caller, call.now)
-        ]
-        body = msgspec.json.encode({"object": "list", "data": listed})
-        await call.answer(
-            200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body
-        )
 
 
 def _tracing(settings: GatewaySettings) -> "Tracing | None":

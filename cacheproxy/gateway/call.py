@@ -107,6 +107,11 @@ class Call:
         self._receive = receive
         self._send = send
 
+    @property
+    def second_event_id(self) -> UUID:
+        """The id of the other event of a call that has two; the same whenever the call is carried on."""
+        return UUID(int=self.event_id.int ^ 1 << 40)
+
     def carry_on(self, event_id: UUID, now: datetime, *, taken_over: bool = False) -> None:
         """Be the call that came as *event_id* at *now*."""
         self.event_id = event_id

@@ -101,9 +101,9 @@ class Delivery:
         """
         work.join()
         listener = _Listener(work)
-        watch = ask.call.watch(listener.leave)
         follows = ask is not work.leader
         self._metrics.coalesced_followers += follows
+        watch = ask.call.watch(listener.leave)
         try:
             await self._attend(work, ask)
         finally:

@@ -37,12 +37,12 @@
     │   ├── UpstreamUnreachable               upstream_unreachable
     │   ├── UpstreamLost                      upstream_unreachable
     │   ├── UpstreamBroken                    upstream_broken
+    │   ├── UpstreamUnavailable   503         upstream_unavailable
     │   └── UpstreamTimeout       504         upstream_timeout
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
     │   ├── IdempotencyUnavailable            idempotency_unavailable
-    │   ├── UpstreamUnavailable               upstream_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
 
@@ -390,6 +390,20 @@ class UpstreamTimeout(UpstreamError):
         self.limit = limit
 
 
+class UpstreamUnavailable(UpstreamError):
+    """Every upstream of the model failed so often of late that it is left alone for a while."""
+
+    status = 503
+    code = "upstream_unavailable"
+    untouched = True
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(
+            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
+        )
+
+
 class Unavailable(GatewayError):
     """Not now."""
 
@@ -424,18 +438,6 @@ class IdempotencyUnavailable(Unavailable):
     def __init__(self) -> None:
         super().__init__(
             "Idempotency-Key cannot be honoured at the moment. Try again in a few seconds, or leave it out."
-        )
-
-
-class UpstreamUnavailable(Unavailable):
-    """Every upstream of the model failed so often of late that it is left alone for a while."""
-
-    code = "upstream_unavailable"
-
-    def __init__(self, wait_seconds: float) -> None:
-        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
-        super().__init__(
-            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
         )
 
 

@@ -46,6 +46,8 @@ FAMILIES: Mapping[str, Family] = {
     "upstream_duration_seconds": _times("From a call to an upstream to the end of its answer.", "upstream"),
     "upstream_failures": Family("counter", "Calls to an upstream that failed.", ("upstream", "code")),
     "upstream_breaker_state": Family("gauge", "0 closed, 1 half open, 2 open.", ("upstream",)),
+    "upstream_calls_under_way": Family("gauge", "Calls to an upstream under way.", ("upstream",)),
+    "upstream_calls_repeated": Family("counter", "Calls sent once more, to another target or the same."),
     "recorder_batch_events": Family("histogram", "Usage events in one commit.", (), SIZES),
     "recorder_commit_seconds": _times("How long one commit took."),
     "recorder_waiting_events": Family("gauge", "Usage events that wait for their commit."),
@@ -177,12 +179,8 @@ class Metrics:
         """Count one measurement of the event loop's lag."""
         self._histograms["event_loop_lag_seconds"].observe(lag_us)
 
-    def upstream_label(self, upstream: str) -> str:
-        """Return what stands for *upstream* in a label."""
-        return self._upstream[upstream]
-
     def read(self, family: str, reading: Reading) -> None:
-        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per value of the label."""
+        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per upstream."""
         self._readings[family] = reading
 
     def snapshot(self, pid: int) -> Snapshot:
@@ -198,11 +196,14 @@ class Metrics:
         for (name, labels), count in self._counts.items():
             families.setdefault(name, []).append((labels, count))
         for name, reading in self._readings.items():
-            families[name] = _labelled(reading())
+            families[name] = self._labelled(reading())
         return Snapshot(pid, families)
 
-
-def _labelled(value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
-    if isinstance(value, int):
-        return [((), value)]
-    return [((label,), number) for label, number in value.items()]
+    def _labelled(self, value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
+        if isinstance(value, int):
+            return [((), value)]
+        largest: dict[str, int] = {}
+        for upstream, number in value.items():
+            label = self._upstream[upstream]
+            largest[label] = max(number, largest.get(label, number))
+        return [((label,), number) for label, number in largest.items()]

@@ -6,7 +6,16 @@ from cacheproxy.protocols import predict
 from cacheproxy.protocols.anthropic import count_tokens, messages
 from cacheproxy.protocols.oip import infer
 from cacheproxy.protocols.oip.paths import find_place
-from cacheproxy.protocols.openai import chat, completions, embeddings, responses
+from cacheproxy.protocols.openai import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    images,
+    moderations,
+    rerank,
+    responses,
+)
 from cacheproxy.protocols.request import Dialect
 
 
@@ -25,6 +34,11 @@ ROUTES: dict[str, Route] = {
     "/v1/messages": Route(messages.DIALECT),
     "/v1/messages/count_tokens": Route(count_tokens.DIALECT),
     "/v1/responses": Route(responses.DIALECT),
+    "/v1/moderations": Route(moderations.DIALECT),
+    "/v1/audio/transcriptions": Route(audio.TRANSCRIPTIONS),
+    "/v1/audio/translations": Route(audio.TRANSLATIONS),
+    "/v1/images/generations": Route(images.DIALECT),
+    "/v1/rerank": Route(rerank.DIALECT),
 }
 PREDICT_PREFIX = "/v1/predict/"
 ELSEWHERE = Route(chat.DIALECT)

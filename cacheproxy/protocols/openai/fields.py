@@ -64,8 +64,9 @@ class OpenAIDialect(JsonDialect):
     def give(self, request: InferenceRequest, answer: Answer) -> Answer:
         """Return the answer with the request's own words in it, as a stream where it asks for one."""
         if request.stamp is not None:
-            stamped = {**document.read(answer.body), **request.stamp}
-            answer = answer._replace(body=document.write(stamped))
+            said = document.read(answer.body)
+            stamp = {name: value for name, value in request.stamp.items() if name in said}
+            answer = answer._replace(body=document.write({**said, **stamp}))
         return super().give(request, answer)
 
     def usage(

@@ -112,7 +112,7 @@ async def test_anthropic_takes_its_key_and_version_in_headers_of_its_own(
     assert (usual["x-api-key"], usual["anthropic-version"]) == ("sk-ours", "2023-06-01")
     assert "authorization" not in usual
     assert (stated["anthropic-version"], stated["anthropic-beta"]) == ("2024-01-01", "x")
-    assert "user-agent" not in stated
+    assert stated["user-agent"] == "zerorate"
 
 
 UNREADABLE = [

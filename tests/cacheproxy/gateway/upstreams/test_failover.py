@@ -83,7 +83,7 @@ async def test_a_server_that_accepts_nobody_goes_to_the_next(
     assert got.target.upstream == "up"
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, 503, 529])
 async def test_an_upstream_that_refuses_for_now_is_passed_over(
     upstreams: Upstreams, make_pair: Any, clock: Clock, status: int
 ) -> None:
