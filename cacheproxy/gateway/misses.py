@@ -88,8 +88,8 @@ class Misses:
         """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
         try:
             result = await self._lead(work)
-        except UpstreamError as problem:
-            stale = None if work.begun else await self._stale(work.leader, problem.status)
+        except UpstreamError:
+            stale = None if work.begun else await self._stale(work.leader, 0)
             if stale is None:
                 raise
             return stale
