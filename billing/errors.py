@@ -14,6 +14,8 @@ BillingError
 ├── InvoiceNotOwed           409  invoice_not_owed
 ├── PaymentRefused           409  payment_refused
 ├── CreditRefused            409  credit_refused
+├── BudgetRefused            400  budget_refused
+├── WebhookNotTaken          502  webhook_not_taken
 └── StripeError                  502  stripe_error
     ├── StripeNotConfigured      503  stripe_not_configured
     ├── StripeUnavailable        503  stripe_unavailable
@@ -197,6 +199,19 @@ class PaymentRefused(BillingError):
 
     code = "payment_refused"
     status = 409
+
+
+class BudgetRefused(BillingError):
+    """A budget of nothing, or whose soft amount is above its hard one, or of another tenant's key."""
+
+    code = "budget_refused"
+
+
+class WebhookNotTaken(BillingError):
+    """Whoever was to be told did not answer with success, or may not be told at that address."""
+
+    code = "webhook_not_taken"
+    status = 502
 
 
 class CreditRefused(BillingError):

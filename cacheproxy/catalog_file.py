@@ -19,6 +19,8 @@ UpstreamModel = Annotated[str, msgspec.Meta(max_length=200)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
 Percent = Annotated[str, msgspec.Meta(pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]{1,4})?)$")]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Bound = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 POWERS_OF_TEN = frozenset(10**power for power in range(13))
 UNKNOWN_FIELD = re.compile(r"unknown field `(\w+)`")
 WANTS_TEXT = re.compile(r"Expected `str(?: \| null)?`, got `(float|int|bool)`")
@@ -122,23 +124,60 @@ class HitDiscountEntry(_Entry):
     effective_from: datetime | None = None
 
 
+class LimitsEntry(_Entry):
+    """All limits of a plan; what is not named is not limited, and draining is as by default."""
+
+    requests_per_minute: Limit | None = None
+    tokens_per_minute: Limit | None = None
+    concurrent_requests: Limit | None = None
+    max_output_tokens: Limit | None = None
+    max_body_bytes: Limit | None = None
+    count_hits: bool = False
+    drain_seconds: Bound = 30
+    drain_tokens: Bound = 4096
+
+    def values(self) -> dict[str, Any]:
+        """Return the limits as a plan's columns."""
+        stated: dict[str, Any] = msgspec.structs.asdict(self)
+        del stated["line"]
+        return stated
+
+
+class BudgetEntry(_Entry):
+    """A budget of a tenant. Those of its keys are not in the file, as its keys are not."""
+
+    period: Literal["day", "month"] = "month"
+    soft: Amount | None = None
+    hard: Amount | None = None
+    webhook_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$", max_length=500)] = ""
+    email: Annotated[str, msgspec.Meta(pattern=r"^([^@\s]+@[^@\s]+)?$", max_length=254)] = ""
+
+    @property
+    def amounts(self) -> tuple[Decimal | None, Decimal | None]:
+        """Return the soft amount and the hard one."""
+        soft, hard = (None if text is None else Decimal(text) for text in (self.soft, self.hard))
+        return soft, hard
+
+
 class PlanEntry(_Entry):
-    """A plan; its prices and discounts are entries of their own."""
+    """A plan; its prices, discounts and limits are entries of their own. Without limits it keeps those it has."""
 
     name: Slug
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
     prices: list[PriceEntry] = []
     hit_discounts: list[HitDiscountEntry] = []
+    limits: LimitsEntry | None = None
 
 
 class TenantEntry(_Entry):
-    """A tenant and the plan it is on."""
+    """A tenant, the plan it is on, and its budgets."""
 
     slug: Slug
     name: Name
     plan: Slug
     billing_email: str = ""
     billing_address: str = ""
+    budgets: list[BudgetEntry] = []
 
 
 class CatalogFile(NamedTuple):
@@ -245,6 +284,10 @@ class _Reader:
                 item["hit_discounts"] = self._hit_discounts(
                     item.get("hit_discounts"), f"{path}.hit_discounts"
                 )
+                if isinstance(item.get("limits"), dict):
+                    item["limits"] = self._entry(item["limits"], f"{path}.limits", LimitsEntry)
+            if entry is TenantEntry:
+                item["budgets"] = self._budgets(item.get("budgets"), f"{path}.budgets")
         try:
             made = msgspec.convert(item, entry)
         except msgspec.ValidationError as error:
@@ -271,6 +314,15 @@ class _Reader:
             return []
         made = (self._entry(item, f"{path}[{index}]", entry) for index, item in enumerate(items))
         return [child for child in made if child is not None]
+
+    def _budgets(self, items: Any, path: str) -> list[Any]:
+        budgets = self._children(items, path, BudgetEntry)
+        periods: set[str] = set()
+        for budget in budgets:
+            if budget.period in periods:
+                self.problems.append(Problem(budget.line, "budgets", f"{budget.period} is given twice."))
+            periods.add(budget.period)
+        return budgets
 
     def _hit_discounts(self, value: Any, path: str) -> list[Any]:
         if not isinstance(value, dict):

@@ -13,9 +13,11 @@ from django.db.models import Count
 
 from billing.errors import BillingError
 from billing.models import Plan
+from billing.services.budgets import set_budget
 from billing.services.catalog import Replaced, set_hit_discount, set_price
 from billing.services.subscriptions import subscribe
 from cacheproxy.catalog_file import (
+    BudgetEntry,
     CatalogFile,
     ModelEntry,
     PlanEntry,
@@ -166,9 +168,8 @@ class _Application:
                 )
 
     def _plan(self, entry: PlanEntry) -> None:
-        plan = self._match(
-            Plan, {"name": entry.name}, {"currency": entry.currency}, fixed="currency", line=entry.line
-        )
+        values = {"currency": entry.currency} | (entry.limits.values() if entry.limits else {})
+        plan = self._match(Plan, {"name": entry.name}, values, fixed="currency", line=entry.line)
         for price in entry.prices:
             if not ServedModel.objects.filter(name=price.model).exists():
                 raise CatalogRefused(
@@ -219,6 +220,19 @@ class _Application:
             self.changes.append(Change("+", f"tenant {tenant.slug}: on plan {plan}"))
         elif before != plan:
             self.changes.append(Change("~", f"tenant {tenant.slug}: plan {before} → {plan}"))
+        for budget in entry.budgets:
+            with _naming(budget.line):
+                self._budget(tenant, budget)
+
+    def _budget(self, tenant: Tenant, entry: BudgetEntry) -> None:
+        soft, hard = entry.amounts
+        changed = set_budget(
+            tenant=tenant, period=entry.period, soft_amount=soft, hard_amount=hard,
+            webhook_url=entry.webhook_url, email=entry.email,
+        )  # fmt: skip
+        if changed is not None:
+            sign, before = ("+", "") if changed.before is None else ("~", f"{changed.before} → ")
+            self.changes.append(Change(sign, f"tenant {tenant.slug}: budget of a {before}{changed.after}"))
 
     def _match(
         self,
@@ -234,7 +248,9 @@ class _Application:
         row = kind._default_manager.select_for_update().filter(**key).first()
         if row is None:
             stated = ", ".join(
-                f"{name} {_shown(value)}" for name, value in values.items() if value not in ("", {}, None)
+                f"{name} {_shown(value)}"
+                for name, value in values.items()
+                if value is not False and value not in ("", {}, None)
             )
             self.changes.append(Change("+", f"{label} ({stated})"))
             return kind._default_manager.create(**key, **values)

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg.conninfo
 
 from config import env
+from config.logging import logging_settings
 
 ROOT = env.ROOT
 HOME: Path = env.home()
@@ -103,13 +104,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.text("BEHIN
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.text("BEHIND_TLS_PROXY") == "1"
 X_FRAME_OPTIONS = "DENY"
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-}
+LOGGING: dict[str, Any] = logging_settings(env.text("LOG_LEVEL", "INFO"))
 
 STRIPE_API_KEY = env.text("STRIPE_API_KEY")
 STRIPE_API_BASE = env.text("STRIPE_API_BASE")
@@ -119,6 +114,17 @@ SELLER_NAME = env.text("SELLER_NAME", "Zerorate")
 SELLER_ADDRESS = env.text("SELLER_ADDRESS")
 INVOICE_DUE_DAYS = env.integer("INVOICE_DUE_DAYS", 30)
 CLOSE_GRACE_HOURS = env.integer("CLOSE_GRACE_HOURS", 24)
+
+LIMIT_LEASE_SECONDS = env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS)
+WEBHOOKS_TO_PRIVATE_NETWORKS = env.text("WEBHOOKS_TO_PRIVATE_NETWORKS") == "1"
+
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.integer("EMAIL_PORT", 25)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.text("EMAIL_USE_TLS") == "1"
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "zerorate@localhost")
 
 from config.drf import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: E402
 from config.unfold import UNFOLD  # noqa: E402

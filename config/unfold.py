@@ -60,6 +60,8 @@ SIDEBAR: list[dict[str, Any]] = [
         _table("Payments", "billing.payment", "payments"),
         _table("Subscriptions", "billing.subscription", "event_repeat"),
         _table("Plans and prices", "billing.plan", "sell"),
+        _table("Budgets", "billing.budget", "savings"),
+        _table("Budget alerts", "billing.budgetalert", "notifications"),
         _table("Stripe invoices", "billing.stripeinvoice", "cloud_upload"),
         _table("Stripe webhooks", "billing.stripewebhook", "webhook"),
     ),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -46,6 +46,12 @@ def month_of(instant: datetime) -> Period:
     """Return the calendar month, in UTC, that holds the instant."""
     start = _in_utc(instant).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return Period(start, _next_month(start))
+
+
+def day_of(instant: datetime) -> Period:
+    """Return the calendar day, in UTC, that holds the instant."""
+    start = _in_utc(instant).replace(hour=0, minute=0, second=0, microsecond=0)
+    return Period(start, start + timedelta(days=1))
 
 
 def previous_month(now: datetime) -> Period:

@@ -7,6 +7,8 @@ nothing else is filled in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from numbers import Real
 from typing import Any, NamedTuple
 
 from metering.tokens import MAX_COUNT, TokenPools
@@ -111,6 +113,35 @@ def openai_embeddings(usage: Usage) -> UsageReport:
     return _sliced({"completion_tokens": 0, **usage}, _CHAT)
 
 
+def transcription(usage: Usage) -> UsageReport:
+    """Return what an audio report says: the sound's seconds as units, rounded up, or tokens (OpenAI's, vLLM's).
+
+    Raises:
+        UsageMismatch: as `report`, or the seconds are no number.
+    """
+    if "seconds" in usage:
+        return UsageReport(units=rounded_up("seconds", usage["seconds"]))
+    return report(usage)
+
+
+def rerank(answer: Usage) -> UsageReport | None:
+    """Return what a whole answer of a reranker reports, or None where it reports nothing.
+
+    Jina, vLLM and Voyage have `usage` with a total, which is all input; Cohere has `meta.billed_units`, whose
+    search units are units, and others in its shape `meta.tokens`.
+
+    Raises:
+        UsageMismatch: the report contradicts itself.
+    """
+    usage, meta = _object(answer, "usage"), _object(answer, "meta")
+    tokens, billed = _object(meta, "tokens"), _object(meta, "billed_units")
+    units = rounded_up("search_units", billed["search_units"]) if billed.get("search_units") else 0
+    if usage.get("total_tokens") or usage.get("prompt_tokens"):
+        return openai_embeddings(usage)._replace(units=units)
+    pools = TokenPools(input=_count(tokens, "input_tokens"), output=_count(tokens, "output_tokens"))
+    return UsageReport(pools, units=units) if units or any(pools) else None
+
+
 def anthropic(usage: Usage) -> UsageReport:
     """Return the pools of an Anthropic report, whose `input_tokens` exclude both cache pools.
 
@@ -127,7 +158,10 @@ def anthropic(usage: Usage) -> UsageReport:
     written = minutes + hour if whole is None else whole
     split = "cache_creation.ephemeral_5m_input_tokens + cache_creation.ephemeral_1h_input_tokens"
     _within(split, minutes + hour, "cache_creation_input_tokens", written)
-    output, thinking = _required(usage, "output_tokens"), _count(usage, "output_tokens_details.thinking_tokens")
+    output, thinking = (
+        _required(usage, "output_tokens"),
+        _count(usage, "output_tokens_details.thinking_tokens"),
+    )
     _within("output_tokens_details.thinking_tokens", thinking, "output_tokens", output)
     pools = TokenPools(
         input=_required(usage, "input_tokens"),
@@ -243,13 +277,29 @@ def _count(usage: Usage, field: str) -> int:
 def _figure(usage: Usage, field: str) -> int | None:
     """Return a figure at the top or one level down, None where it is absent or null."""
     detail, _, name = field.rpartition(".")
-    holder = usage.get(detail) if detail else usage
-    if holder is None:
-        return None
-    if not isinstance(holder, Mapping):
-        raise UsageMismatch(f"{detail} is {holder!r:.40}, not an object")
-    number = holder.get(name)
+    number = (_object(usage, detail) if detail else usage).get(name)
     return None if number is None else count(field, number)
+
+
+def _object(usage: Usage, field: str) -> Usage:
+    """Return the object there, an empty one where it is absent or null."""
+    holder = usage.get(field)
+    if holder is None:
+        return {}
+    if not isinstance(holder, Mapping):
+        raise UsageMismatch(f"{field} is {holder!r:.40}, not an object")
+    return holder
+
+
+def rounded_up(field: str, number: object) -> int:
+    """Return a measure that need not be whole, such as seconds, as a count.
+
+    Raises:
+        UsageMismatch: naming the field and what stands there, if it is no number or out of a count's bounds.
+    """
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise UsageMismatch(f"{field} is {number!r:.40}, not a number")
+    return count(field, ceil(number))
 
 
 def count(field: str, number: object) -> int:

@@ -19,6 +19,7 @@ _FROM_ROLLUPS = f"""
 SELECT width_bucket(hour, %(starts)s::timestamptz[]), model, outcome, quality, sum(calls)::bigint, {_SUMS}
 FROM metering_usagerollup
 WHERE tenant_id = %(tenant_id)s AND hour >= %(start)s AND hour < %(end)s
+    AND (%(api_key_id)s::bigint IS NULL OR api_key_id = %(api_key_id)s)
     AND hour <> ALL (%(cut_hours)s::timestamptz[])
 GROUP BY 1, 2, 3, 4
 """  # noqa: S608 (column names of our own)
@@ -27,7 +28,7 @@ _FROM_EVENTS = f"""
 SELECT width_bucket(occurred_at, %(starts)s::timestamptz[]), model, outcome, quality, count(*), {_SUMS}
 FROM unnest(%(read_starts)s::timestamptz[], %(read_ends)s::timestamptz[]) AS read (start_at, end_at)
 JOIN metering_usageevent ON tenant_id = %(tenant_id)s AND occurred_at >= start_at AND occurred_at < end_at
-WHERE xact_id < %(below)s
+WHERE xact_id < %(below)s AND (%(api_key_id)s::bigint IS NULL OR api_key_id = %(api_key_id)s)
 GROUP BY 1, 2, 3, 4
 """  # noqa: S608 (column names of our own)
 
@@ -81,16 +82,20 @@ def count_waiting_events() -> int:
     return UsageEvent.objects.filter(xact_id__gte=rollup_watermark()).count()
 
 
-def usage_between(*, tenant_id: int, period: Period, cuts: Iterable[datetime], below: int) -> list[UsageSum]:
+def usage_between(
+    *, tenant_id: int, period: Period, cuts: Iterable[datetime], below: int, api_key_id: int | None = None
+) -> list[UsageSum]:
     """Sum a tenant's usage over a period of whole hours, apart for each span between `cuts`.
 
-    Whole hours come from the rollups; an hour that a cut divides is read from its events, of transactions
-    below the watermark `below` only, so that both tell of the same events. Read in one snapshot.
+    With `api_key_id`, that of one of its keys. Whole hours come from the rollups; an hour that a cut divides
+    is read from its events, of transactions below the watermark `below` only, so that both tell of the same
+    events. Read in one snapshot.
     """
     spans = period.split(cuts)
     cut_hours = sorted({floor_hour(span.start) for span in spans if span.start != floor_hour(span.start)})
     parameters = {
         "tenant_id": tenant_id,
+        "api_key_id": api_key_id,
         "starts": [span.start for span in spans],
         "start": period.start,
         "end": period.end,
@@ -112,6 +117,7 @@ def usage_from_events(
     spans = period.split(cuts)
     parameters = {
         "tenant_id": tenant_id,
+        "api_key_id": None,
         "starts": [span.start for span in spans],
         "read_starts": [period.start],
         "read_ends": [period.end],

@@ -22,6 +22,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from tenants.admin_limits import LimitKey
 from tenants.admin_pages import (
     FactsAdmin,
     FactsInline,
@@ -266,7 +267,7 @@ class TenantAdmin(OperatorAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(KeyColumns, FactsAdmin):
-    """Keys of every tenant. Only the name can be edited."""
+    """Keys of every tenant. Only the name can be edited; limits have a lever."""
 
     list_display = ("name", "tenant", "shown_id", "shown_scopes", "state", "expires_at", "last_used_at")
     list_filter = (("tenant", RelatedDropdownFilter),)
@@ -280,6 +281,9 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
         ("created_at", "last_used_at"),
         ("expires_at", "revoked_at"),
         "rotated_from",
+        ("requests_per_minute", "tokens_per_minute"),
+        ("concurrent_requests", "max_output_tokens"),
+        ("shown_models", "shown_networks"),
     )
     readonly_fields = (
         "tenant",
@@ -291,8 +295,21 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
         "expires_at",
         "revoked_at",
         "rotated_from",
+        *ApiKey.LIMITS,
+        "shown_models",
+        "shown_networks",
     )
-    levers = (RotateKey, RevokeKey)
+    levers = (RotateKey, LimitKey, RevokeKey)
+
+    @admin.display(description="allowed models")
+    def shown_models(self, api_key: ApiKey) -> str:
+        """Return the models that the key is bound to."""
+        return ", ".join(api_key.allowed_models) or "every model of the plan"
+
+    @admin.display(description="allowed networks")
+    def shown_networks(self, api_key: ApiKey) -> str:
+        """Return the networks that the key is bound to."""
+        return ", ".join(api_key.allowed_networks) or "any"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("tenants.change_apikey")

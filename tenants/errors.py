@@ -3,6 +3,7 @@
 TenantError
 ├── UnknownTenant        404  unknown_tenant
 ├── UnknownScope         400  unknown_scope
+├── UnfitLimit           400  unfit_limit
 ├── KeyNotUsable         409  key_not_usable
 └── KeyRefused           401  invalid_api_key
     └── ScopeMissing     403  scope_missing
@@ -27,6 +28,12 @@ class UnknownScope(TenantError):
     """A scope that does not exist was asked for."""
 
     code = "unknown_scope"
+
+
+class UnfitLimit(TenantError):
+    """A limit is no whole number above zero, or a network is none."""
+
+    code = "unfit_limit"
 
 
 class KeyNotUsable(TenantError):

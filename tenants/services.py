@@ -1,17 +1,51 @@
 """Changes to tenants and keys."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from tenants import keys
-from tenants.errors import KeyNotUsable, UnknownScope
+from tenants.errors import KeyNotUsable, UnfitLimit, UnknownScope
 from tenants.models import ApiKey, Scope, Tenant, all_scopes
+from tenants.networks import network
 
 USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class KeyLimits(NamedTuple):
+    """What a key is held to beside its tenant's plan. None, or nothing named: no limit of its own."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    max_output_tokens: int | None = None
+    allowed_models: Sequence[str] = ()
+    allowed_networks: Sequence[str] = ()
+    """CIDR, as 203.0.113.0/24 or 2001:db8::/32."""
+
+    @classmethod
+    def of(cls, api_key: ApiKey) -> "KeyLimits":
+        """Return the limits that a key has."""
+        return cls(*(getattr(api_key, name) for name in cls._fields))
+
+    def fit(self) -> dict[str, Any]:
+        """Return the limits as a key's columns, networks in their one spelling.
+
+        Raises:
+            UnfitLimit: a number is not above zero, or what should be a network is none.
+        """
+        for name in ApiKey.LIMITS:
+            if (limit := getattr(self, name)) is not None and not 0 < limit < 2**31:
+                raise UnfitLimit(f"{name}: {limit} does not limit anything; name a whole number above zero.")
+        try:
+            networks = [network(text) for text in self.allowed_networks]
+        except ValidationError as error:
+            raise UnfitLimit(f"allowed_networks: {error.message}") from error
+        return self._asdict() | {"allowed_models": list(self.allowed_models), "allowed_networks": networks}
 
 
 class IssuedKey(NamedTuple):
@@ -28,12 +62,14 @@ def issue_key(
     now: datetime,
     scopes: Collection[str] | None = None,
     expires_at: datetime | None = None,
+    limits: KeyLimits | None = None,
     rotated_from: ApiKey | None = None,
 ) -> IssuedKey:
     """Make a new key for *tenant*, with every scope unless *scopes* are named.
 
     Raises:
         UnknownScope: a scope does not exist, or the list is empty.
+        UnfitLimit: a limit is not above zero, or a network is none.
     """
     wanted = all_scopes() if scopes is None else list(scopes)
     unknown = sorted(set(wanted) - set(Scope.values))
@@ -50,6 +86,7 @@ def issue_key(
         expires_at=expires_at,
         rotated_from=rotated_from,
         created_at=now,
+        **(limits or KeyLimits()).fit(),
     )
     return IssuedKey(api_key, new.text)
 
@@ -65,7 +102,7 @@ def revoke_key(*, api_key: ApiKey, now: datetime) -> None:
 
 @transaction.atomic
 def rotate_key(*, api_key: ApiKey, now: datetime, overlap: timedelta) -> IssuedKey:
-    """Issue a successor with the same name and scopes; the old key works on for *overlap*.
+    """Issue a successor with the same name, scopes and limits; the old key works on for *overlap*.
 
     Raises:
         KeyNotUsable: the key is revoked or expired already.
@@ -79,12 +116,22 @@ def rotate_key(*, api_key: ApiKey, now: datetime, overlap: timedelta) -> IssuedK
         now=now,
         scopes=old.scopes,
         expires_at=old.expires_at,
+        limits=KeyLimits.of(old),
         rotated_from=old,
     )
     end = now + overlap
     old.expires_at = end if old.expires_at is None else min(old.expires_at, end)
     old.save(update_fields=["expires_at"])
     return issued
+
+
+def limit_key(*, api_key: ApiKey, limits: KeyLimits) -> None:
+    """Hold *api_key* to *limits* from now on: every gateway knows within a second. Idempotent.
+
+    Raises:
+        UnfitLimit: a limit is not above zero, or a network is none.
+    """
+    ApiKey.objects.filter(pk=api_key.pk).update(**limits.fit())
 
 
 def note_key_use(*, api_key: ApiKey, now: datetime) -> None:

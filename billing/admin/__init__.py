@@ -1,5 +1,5 @@
-"""The operator's pages for plans, subscriptions, invoices and savings."""
+"""The operator's pages for plans, subscriptions, budgets, invoices and savings."""
 
-from billing.admin import catalog, invoices, records, tenants
+from billing.admin import catalog, invoices, limits, records, tenants
 
-__all__ = ["catalog", "invoices", "records", "tenants"]
+__all__ = ["catalog", "invoices", "limits", "records", "tenants"]

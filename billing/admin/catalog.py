@@ -21,6 +21,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from billing.admin.limits import LimitPlan
 from billing.errors import BillingError
 from billing.models import HitDiscount, Plan, Price, PricedPool, Subscription
 from billing.money import UnknownCurrency, format_decimal, minor_unit
@@ -209,9 +210,14 @@ class PlanAdmin(OperatorAdmin):
     form = PlanForm
     list_display = ("name", "currency", "subscribed")
     search_fields = ("name",)
-    fields = (("name", "currency"),)
+    fields = (
+        ("name", "currency"),
+        ("requests_per_minute", "tokens_per_minute", "concurrent_requests"),
+        ("max_output_tokens", "max_body_bytes", "count_hits"),
+        ("drain_seconds", "drain_tokens"),
+    )
     inlines = (PriceInline, HitDiscountInline)
-    levers = (SetPrices, SetHitDiscount)
+    levers = (SetPrices, SetHitDiscount, LimitPlan)
 
     @admin.display(description="tenants on it", ordering="subscribed")
     def subscribed(self, plan: Any) -> int:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from billing.admin.limits import BudgetInline
 from billing.admin.savings import savings_page, written_out
 from billing.errors import BillingError
 from billing.models import Plan, Subscription
@@ -87,7 +88,7 @@ class BilledTenantAdmin(TenantAdmin):
     """A tenant's page, with what billing adds to it."""
 
     list_display = ("name", "slug", "plan", "shown_status", "saved", "created_at")
-    inlines = (SubscriptionInline, *TenantAdmin.inlines)
+    inlines = (SubscriptionInline, BudgetInline, *TenantAdmin.inlines)
     levers = (*TenantAdmin.levers, ChangePlan, LinkCustomer)
 
     @admin.display(description="plan", ordering="current_plan")

@@ -1,13 +1,18 @@
 """What a tenant, or one of its keys, may spend in a day or a month, and what was told when it did."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from metering import periods
+
 MAX_AMOUNT = Decimal(9_000_000_000)
 """Counters hold billionths of the currency in 64 bits."""
+TRIED_FOR = timedelta(days=3)
+"""How long an alert is tried to be delivered."""
 
 
 def amount_field(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
@@ -83,19 +88,21 @@ class Budget(models.Model):
     def __str__(self) -> str:
         return f"{self.tenant}{f', {self.api_key}' if self.api_key else ''}, by {self.get_period_display()}"
 
+    def period_at(self, now: datetime) -> periods.Period:
+        """Return the day or month that holds *now*."""
+        return periods.day_of(now) if self.period == self.Period.DAY else periods.month_of(now)
+
 
 class BudgetAlertQuerySet(models.QuerySet["BudgetAlert"]):
     """Filters on alerts."""
 
-    def waiting(self) -> "BudgetAlertQuerySet":
-        """Keep those that were not told everywhere yet."""
-        return self.filter(delivered_at=None, attempts__lt=BudgetAlert.ATTEMPTS_MAX)
+    def waiting(self, now: datetime) -> "BudgetAlertQuerySet":
+        """Keep those of the last days that were not told everywhere yet."""
+        return self.filter(delivered_at=None, raised_at__gt=now - TRIED_FOR)
 
 
 class BudgetAlert(models.Model):
     """That a budget was passed: once for each period and level."""
-
-    ATTEMPTS_MAX = 100
 
     class Level(models.TextChoices):
         SOFT = "soft"

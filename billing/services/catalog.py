@@ -1,5 +1,6 @@
 """Changes to the price book. What is in force is superseded, never edited."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -61,6 +62,13 @@ def set_hit_discount(
     discounted = {"plan": plan, "outcome": outcome, "model": model, "pool": pool}
     rated = plan.subscriptions.exists()
     return _supersede(HitDiscount, discounted, {"percent": percent}, now, effective_from, rated=rated)
+
+
+def limit_plan(*, plan: Plan, limits: Mapping[str, Any]) -> None:
+    """Hold the tenants of a plan to *limits* (`Plan.LIMITS`) from now on; every gateway knows within a second."""
+    for name in Plan.LIMITS:
+        setattr(plan, name, limits[name])
+    plan.save(update_fields=Plan.LIMITS)
 
 
 @transaction.atomic

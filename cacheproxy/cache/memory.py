@@ -24,10 +24,18 @@ class MemoryCache:
         if answer is None:
             return None
         if answer.expires_at_ms <= now_ms:
-            self.used_bytes -= _size(answer)
+            if answer.stale_until_ms <= now_ms:
+                self.used_bytes -= _size(answer)
+            else:
+                self._answers[key] = answer
             return None
         self._answers[key] = answer
         return answer
+
+    def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
+        """Return the answer under *key*, expired by up to *max_stale_seconds* if that was foreseen when it was put."""
+        answer = self._answers.get(key)
+        return answer if answer is not None and answer.may_stand_in(now_ms, max_stale_seconds) else None
 
     def put(self, key: bytes, answer: StoredAnswer) -> bool:
         """Keep *answer* and let the least recently used go until all fits; False where it alone is too large."""
@@ -50,4 +58,5 @@ class MemoryCache:
 
 
 def _size(answer: StoredAnswer) -> int:
-    return len(answer.body) + ENTRY_OVERHEAD_BYTES
+    headers = sum(len(name) + len(value) for name, value in answer.headers)
+    return len(answer.body) + headers + ENTRY_OVERHEAD_BYTES

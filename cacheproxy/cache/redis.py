@@ -6,7 +6,7 @@ because of it. What goes wrong is counted, logged once when it begins and once w
 
 import logging
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer, is_of_another_layout
 from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,15 @@ class RedisCache:
 
     async def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
         """Return the answer under *key*; None where there is none, it is damaged, or Redis is not quick enough."""
+        answer = await self._kept(key)
+        return answer if answer is not None and now_ms < answer.expires_at_ms else None
+
+    async def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
+        """Return the answer under *key*, expired by up to *max_stale_seconds* if that was foreseen when it was put."""
+        answer = await self._kept(key)
+        return answer if answer is not None and answer.may_stand_in(now_ms, max_stale_seconds) else None
+
+    async def _kept(self, key: bytes) -> StoredAnswer | None:
         try:
             value = await self._link.ask(b"GET", answer_name(key))
         except FAILURES as failure:
@@ -46,16 +55,14 @@ class RedisCache:
         if value is None:
             return None
         answer = decode_answer(value)
-        if answer is None:
+        if answer is None and not is_of_another_layout(value):
             self.damaged += 1
             logger.warning("A damaged answer in Redis was ignored (%d so far).", self.damaged)
-        elif answer.expires_at_ms <= now_ms:
-            return None
         return answer
 
     async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
-        """Store *answer* until it expires; False where Redis did not take it within the budget."""
-        lifetime_ms = max(1, answer.expires_at_ms - now_ms)
+        """Store *answer* for as long as it is of use; False where Redis did not take it within the budget."""
+        lifetime_ms = max(1, answer.kept_until_ms - now_ms)
         try:
             await self._link.ask(b"SET", answer_name(key), encode_answer(answer), b"PX", lifetime_ms)
         except FAILURES as failure:

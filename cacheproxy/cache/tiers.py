@@ -33,6 +33,16 @@ class Tiers:
         found.update((key, answer) for key, answer in zip(rest, fetched) if answer is not None)  # noqa: B905
         return found
 
+    async def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
+        """Return an answer that may stand in for the upstream's failure, the younger one of all tiers'.
+
+        Another gateway may have a fresh one by now; that does as well.
+        """
+        near = self.memory.get_stale(key, now_ms, max_stale_seconds)
+        far = await self.redis.get_stale(key, now_ms, max_stale_seconds) if self.redis is not None else None
+        found = [answer for answer in (near, far) if answer is not None]
+        return max(found, key=lambda answer: answer.stored_at_ms, default=None)
+
 
 def expiry_ms(now_ms: int, ttl_seconds: int, jitter: float) -> int:
     """Return when an answer stored at *now_ms* expires: a random share of up to *jitter* earlier than its TTL.

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
@@ -14,26 +12,32 @@ from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.current import current_call
 from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.exposition import Exposition
 from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.flight import Flight
 from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
+from cacheproxy.gateway.lookups import Lookups, route_of_lookup
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
+from cacheproxy.gateway.observer import Observer
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.spool import Spool
+from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.protocols.registry import ELSEWHERE, find_route
+from cacheproxy.protocols.registry import find_route
 from cacheproxy.redis_link import RedisLink, open_link
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from cacheproxy.gateway.tracing import Tracing
 
-MODELS_PATH = "/v1/models"
+logger = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -41,6 +45,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
+        self._tracing = _tracing(settings)
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
         self._door = Door(
@@ -51,6 +56,7 @@ class Gateway:
         )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
+        self._observer = Observer(self.metrics, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
@@ -58,19 +64,21 @@ class Gateway:
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
-        self._read_gauges()
-        self._upstreams = Upstreams(settings)
+        self._upstreams = Upstreams(settings, metrics=self.metrics)
+        self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
         self._limits = Limits(settings, self._catalog, self._redis)
+        self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
+        self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
+        self._idempotency = Idempotency(settings, self._idempotency_redis)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(
-                self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
-            ),
+            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
             Delivery(self._recorder, self._limits, self.metrics),
+            self._idempotency,
         )
 
     async def startup(self) -> None:
@@ -83,6 +91,7 @@ class Gateway:
         await self._limits.start()
         if self._spool is not None:
             await self._spool.connect()
+        await self._idempotency.connect()
         await self._recorder.start()
         await self._feed.start()
 
@@ -99,44 +108,67 @@ class Gateway:
         await self._recorder.stop()
         await self._feed.stop()
         await self._upstreams.stop()
-        for link in (self._redis, self._spool_redis):
+        for link in (self._redis, self._spool_redis, self._idempotency_redis):
             if link is not None:
                 await link.close()
         await self.exposition.stop()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
+        headers = dict(scope["headers"])
         call = Call(
-            path, route or ELSEWHERE, dict(scope["headers"]), receive, send, client=scope.get("client")
+            path,
+            route or route_of_lookup(path, headers),
+            headers,
+            receive,
+            send,
+            client=scope.get("client"),
         )
+        current_call.set(call)
+        if self._tracing is not None and route is not None:
+            self._tracing.begin(call)
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
                 await self._flight.serve(call)
-            elif path == MODELS_PATH:
+            elif self._lookups.knows(path):
                 _expect(scope["method"], "GET")
-                await self._list_models(call)
+                await self._lookups.serve(call)
             else:
                 raise UnknownPath(path)
         except GatewayError as error:
             await self._refuse(call, error)
         except ClientGone:
-            pass
+            call.gone = True
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await self._refuse(call, InternalError())
+        if route is not None:
+            self._observer.over(call)
 
     async def _refuse(self, call: Call, error: GatewayError) -> None:
-        self.metrics.call_refused(call.route.dialect.surface, error.code, error.status)
+        self.metrics.call_refused(error.code)
+        call.ending, call.event = "refused", None
         await _refuse(call, error)
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
+        upstreams = self._upstreams
+        read(
+            "upstream_breaker_state",
+            lambda: {name: CODES[state] for name, state in upstreams.states().items()},
+        )
+        read("upstream_calls_under_way", upstreams.calls_under_way)
+        read("upstream_calls_repeated", lambda: upstreams.repeated)
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_evictions", lambda: memory.evictions)
+        read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
+        read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.damaged)
@@ -152,16 +184,13 @@ class Gateway:
         url = self._settings.redis_url
         return open_link(url, budget_seconds=budget_seconds) if url else None
 
-    async def _list_models(self, call: Call) -> None:
-        caller = await self._door.let_in(call.headers, call.now, call.client)
-        listed = [
-            {"id": model.name, "object": "model", "created": 0, "owned_by": "zerorate"}
-            for model in self._door.models(caller, call.now)
-        ]
-        body = msgspec.json.encode({"object": "list", "data": listed})
-        await call.answer(
-            200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body
-        )
+
+def _tracing(settings: GatewaySettings) -> "Tracing | None":
+    if not settings.traces:
+        return None
+    from cacheproxy.gateway.tracing import Tracing  # its packages are an extra
+
+    return Tracing()
 
 
 def _expect(method: str, allowed: str) -> None:

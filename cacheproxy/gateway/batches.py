@@ -8,7 +8,6 @@ their size, to the token, so that every later hit serves its own part and no mor
 
 import collections
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.errors import UpstreamBroken
 from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
@@ -26,7 +26,7 @@ from cacheproxy.gateway.work import Led
 from cacheproxy.protocols.request import JSON, Answer, Batch, Header, InferenceRequest
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
-from metering.usage_event import UsageEvent, new_event_id
+from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Batches:
         if computed is not None:
             events.append(_miss_event(ask, computed))
         if hits:
-            event_id = new_event_id(time.time_ns()) if events else ask.call.event_id
+            event_id = ask.call.second_event_id if events else ask.call.event_id
             events.append(
                 usage_event(
                     ask,
@@ -106,8 +106,8 @@ class Batches:
                     event_id=event_id,
                 )
             )
-        for recorded in [self._recorder.record(event) for event in events]:
-            await recorded
+        for recording in [self._recorder.record(event) for event in events]:
+            await recorded(ask.call, recording)
 
 
 def _miss_event(ask: Ask, computed: Computed) -> UsageEvent:

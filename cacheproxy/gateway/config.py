@@ -34,6 +34,20 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a call waits for an identical one in another gateway before it asks the upstream itself."""
     shutdown_grace_seconds: float = 30.0
 
+    idempotency_keep_seconds: int = 86_400
+    """How long an answer is given again to its Idempotency-Key."""
+    idempotency_lease_seconds: float = 5.0
+    """How long after the death of a gateway a call under such a key is taken for still under way."""
+    idempotency_budget_seconds: float = 0.5
+    """The longest that Redis may take to claim such a key, or to keep an answer."""
+    max_idempotent_answer_bytes: int = 8 * MIB
+    """A larger answer is not kept; its repetition is refused."""
+
+    log_calls: bool = False
+    """Whether each call leaves a line in the log."""
+    traces: bool = False
+    """Whether each call leaves a trace; where to, the environment's ``OTEL_…`` say."""
+
     max_metric_names: int = 100
     """Models, and upstreams, that metrics tell apart; the rest is counted as ``other``."""
     metrics_dir: str | None = None

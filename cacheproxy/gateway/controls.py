@@ -70,6 +70,9 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
     return _stated(own, aliases.in_headers(headers))
 
 
+has_controls = aliases.has_body_object
+
+
 def controls_of(document: Any) -> Controls:
     """Return the controls in a parsed body: LiteLLM's ``cache`` object. Not for bodies whose fields are the model's.
 

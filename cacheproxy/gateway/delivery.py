@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.metrics import Metrics
@@ -55,16 +56,15 @@ class Delivery:
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
         if self._limits.hold(ask):
             await self._admit_hit(ask, kind, stored)
-        await self._recorder.record(
-            usage_event(
-                ask,
-                stored,
-                outcome=kind,
-                status=200,
-                source_event=stored.source_event,
-                raw_usage=_stale_note(ask, found),
-            )
+        event = usage_event(
+            ask,
+            stored,
+            outcome=kind,
+            status=200,
+            source_event=stored.source_event,
+            raw_usage=_stale_note(ask, found),
         )
+        await recorded(call, self._recorder.record(event))
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -77,18 +77,11 @@ class Delivery:
             *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
-        self._ended(ask, kind, 200)
 
     async def _admit_hit(self, ask: Ask, kind: Outcome, stored: StoredAnswer) -> None:
         charged = ask.tariff.charged(kind, stored.pools, stored.units)
         grant = await self._limits.admit_hit(ask, stored.pools, charged)
         grant.settle(stored.pools, charged)
-
-    def _ended(self, ask: Ask, outcome: str, status: int) -> None:
-        call = ask.call
-        self._metrics.call_ended(
-            call.route.dialect.surface, ask.facts.model.name, outcome, status, call.elapsed_us()
-        )
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
@@ -98,7 +91,6 @@ class Delivery:
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
         await ask.call.answer(led.status, headers, answer.body)
-        self._ended(ask, ask.outcome if led.parts else "failed", led.status)
 
     async def attend(self, work: Work, ask: Ask) -> None:
         """Listen to *work* for one call, and answer it.
@@ -111,18 +103,13 @@ class Delivery:
         listener = _Listener(work)
         follows = ask is not work.leader
         self._metrics.coalesced_followers += follows
-
-        def hung_up() -> None:
-            self._metrics.client_hung_up()
-            listener.leave()
-
-        watch = ask.call.watch(hung_up)
+        watch = ask.call.watch(listener.leave)
         try:
             await self._attend(work, ask)
         finally:
+            self._metrics.coalesced_followers -= follows
             watch.stop()
             listener.leave()
-            self._metrics.coalesced_followers -= follows
 
     async def _attend(self, work: Work, ask: Ask) -> None:
         reader = await self._relay(work, ask)
@@ -158,12 +145,14 @@ class Delivery:
         own = None
         if request.wants_usage != work.request.wants_usage:
             reader = own = ask.dialect.stream_reader(request)
-        async for part in work.parts(own):
-            if not ask.call.started:
-                await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
-                if _leads(work, ask):
-                    self._metrics.first_token(ask.call.elapsed_us())
-            await ask.call.send(part)
+        self._metrics.open_streams += 1
+        try:
+            async for part in work.parts(own):
+                if not ask.call.started:
+                    await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
+                await ask.call.send(part)
+        finally:
+            self._metrics.open_streams -= 1
         return reader if ask.call.started else None
 
     async def _end_stream(
@@ -172,10 +161,9 @@ class Delivery:
         try:
             await self._record_shared_stream(work, ask, stored or work.used)
         except GatewayError as problem:
-            await _send_error(ask, problem)
+            await _send_error(work, ask, problem)
             return
         await ask.call.send(reader.tail(), last=True)
-        self._ended(ask, ask.outcome if _leads(work, ask) else "coalesced", 200)
 
     async def _break_off(self, work: Work, ask: Ask, problem: GatewayError) -> None:
         """End a stream that has begun with the error, and record what was passed of it."""
@@ -183,14 +171,12 @@ class Delivery:
             await self._record_shared_stream(work, ask, work.used)
         except GatewayError as failure:
             problem = failure
-        await _send_error(ask, problem)
-        self._ended(ask, "failed", problem.status)
+        await _send_error(work, ask, problem)
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
-            await self._recorder.record(
-                usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
-            )
+            event = usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
+            await recorded(ask.call, self._recorder.record(event))
 
     async def _share(self, ask: Ask, stored: StoredAnswer) -> None:
         """Give a leader's answer to one who listened; who has gone before it came gets and pays nothing."""
@@ -210,7 +196,9 @@ class _Listener:
             self._work = None
 
 
-async def _send_error(ask: Ask, problem: GatewayError) -> None:
+async def _send_error(work: Work, ask: Ask, problem: GatewayError) -> None:
+    if ask.call.tape is not None:
+        await ask.call.tape.break_off(problem, charged=work.used is not None)
     event = ask.dialect.stream_error(status=problem.status, code=problem.code, message=problem.message)
     await ask.call.send(event, last=True)
 

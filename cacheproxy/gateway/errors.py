@@ -23,7 +23,11 @@
     │   ├── ModelNotFound                     model_not_found
     │   └── UnknownPath                       unknown_path
     ├── MethodNotAllowed              405     method_not_allowed
-    ├── EventConflict                 409     event_conflict
+    ├── Conflict                      409
+    │   ├── EventConflict                     event_conflict
+    │   ├── IdempotencyKeyReused              idempotency_key_reused
+    │   ├── IdempotencyKeyInUse               idempotency_key_in_use
+    │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
     ├── RateLimited                   429     rate_limit_exceeded
     │   └── TooManyConcurrent                 rate_limit_exceeded
@@ -33,13 +37,16 @@
     │   ├── UpstreamUnreachable               upstream_unreachable
     │   ├── UpstreamLost                      upstream_unreachable
     │   ├── UpstreamBroken                    upstream_broken
+    │   ├── UpstreamUnavailable   503         upstream_unavailable
     │   └── UpstreamTimeout       504         upstream_timeout
     ├── Unavailable                   503
     │   ├── NotReady                          gateway_starting
     │   ├── Overloaded                        gateway_overloaded
-    │   ├── UpstreamUnavailable               upstream_unavailable
+    │   ├── IdempotencyUnavailable            idempotency_unavailable
     │   └── RecorderUnavailable               recorder_unavailable
     └── NotCached                     504     not_cached
+
+Those of limits and budgets stand in `limits/errors.py`.
 
 Every answer to a refused call has the shape of the protocol that was spoken. ``retryable`` is False where
 sending the same call again cannot help; OpenAI's clients read that from ``x-should-retry: false``.
@@ -74,28 +81,6 @@ class BadRequest(GatewayError):
     def __init__(self, message: str, *, code: str = "invalid_request", param: str | None = None) -> None:
         super().__init__(message, param=param)
         self.code = code
-
-
-class MaxTokensExceeded(BadRequest):
-    """More output is asked for than the plan or the key allows."""
-
-    def __init__(self, asked: int, limit: int) -> None:
-        super().__init__(
-            f"{asked:,} tokens of output are asked for; {limit:,} is the most that one call may. Ask for less.",
-            code="max_tokens_exceeded",
-        )
-
-
-class BudgetExceeded(GatewayError):
-    """The call might cost more than a budget has left."""
-
-    status = 402
-    code = "budget_exceeded"
-
-    def __init__(self, period: str) -> None:
-        super().__init__(
-            f"The budget of this {period} does not allow this call. Raise it, or wait for the {period} to end (UTC)."
-        )
 
 
 class Unauthenticated(GatewayError):
@@ -259,15 +244,56 @@ class MethodNotAllowed(GatewayError):
         self.allowed = allowed
 
 
-class EventConflict(GatewayError):
-    """An event of the same id but other content is already recorded."""
+class Conflict(GatewayError):
+    """What is asked contradicts what was asked before."""
 
     status = 409
+
+
+class EventConflict(Conflict):
+    """An event of the same id but other content is already recorded."""
+
     code = "event_conflict"
 
     def __init__(self) -> None:
         super().__init__(
             "Another call was already recorded under this id. Send the call again under a new one."
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key was used for something else."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used with another request. Send this request under a new key."
+        )
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The first call under the key has no answer yet."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A call with this Idempotency-Key is still under way. Try again in a moment, under the same key."
+        )
+
+
+class IdempotentAnswerNotKept(Conflict):
+    """The first answer under the key was too large to be given again."""
+
+    code = "idempotent_answer_not_kept"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            "The call with this Idempotency-Key was carried out, once, but its answer was larger than"
+            f" {limit_bytes} bytes and is not kept. A new key has it carried out again."
         )
 
 
@@ -280,33 +306,6 @@ class BodyTooLarge(GatewayError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
             f"The request body is larger than {limit_bytes} bytes, the limit here. Send less in one call."
-        )
-
-
-class RateLimited(GatewayError):
-    """A rate is used up; waiting helps, unless the call alone is too large for it."""
-
-    status = 429
-    code = "rate_limit_exceeded"
-
-    def __init__(
-        self, message: str, headers: Sequence[tuple[bytes, bytes]] = (), retry_after_ms: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.headers = headers
-        self.retryable = retry_after_ms is not None
-        if retry_after_ms is not None:
-            self.headers = [*headers, (b"retry-after-ms", b"%d" % retry_after_ms)]
-            self.retry_after_seconds = -(-retry_after_ms // 1000)
-
-
-class TooManyConcurrent(RateLimited):
-    """As many calls are under way at once as the plan or the key allows."""
-
-    def __init__(self, at_once: int, holder: str, retry_after_ms: int) -> None:
-        super().__init__(
-            f"{at_once:,} calls are under way, the most at once of {holder}. Try again when one has ended.",
-            retry_after_ms=retry_after_ms,
         )
 
 
@@ -391,6 +390,20 @@ class UpstreamTimeout(UpstreamError):
         self.limit = limit
 
 
+class UpstreamUnavailable(UpstreamError):
+    """Every upstream of the model failed so often of late that it is left alone for a while."""
+
+    status = 503
+    code = "upstream_unavailable"
+    untouched = True
+
+    def __init__(self, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(
+            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
+        )
+
+
 class Unavailable(GatewayError):
     """Not now."""
 
@@ -417,15 +430,14 @@ class Overloaded(Unavailable):
         super().__init__("Too many calls are under way. Try again in a few seconds.")
 
 
-class UpstreamUnavailable(Unavailable):
-    """Every upstream of the model failed so often of late that it is left alone for a while."""
+class IdempotencyUnavailable(Unavailable):
+    """Redis cannot say whether the call was made before, and that is what was asked for."""
 
-    code = "upstream_unavailable"
+    code = "idempotency_unavailable"
 
-    def __init__(self, wait_seconds: float) -> None:
-        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+    def __init__(self) -> None:
         super().__init__(
-            f"No server of this model is well at the moment. Try again in {self.retry_after_seconds} seconds."
+            "Idempotency-Key cannot be honoured at the moment. Try again in a few seconds, or leave it out."
         )
 
 

@@ -15,6 +15,8 @@ from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
 from cacheproxy.gateway.delivery import Delivery, LeaderFailed
 from cacheproxy.gateway.errors import NotCached, Overloaded
+from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.understanding import Ask, Understanding
 from cacheproxy.gateway.work import Found, Work
@@ -34,6 +36,7 @@ class Flight:
         coalescing: Coalescing,
         misses: Misses,
         delivery: Delivery,
+        idempotency: Idempotency,
     ) -> None:
         self._settings = settings
         self._door = door
@@ -42,6 +45,7 @@ class Flight:
         self._coalescing = coalescing
         self._misses = misses
         self._delivery = delivery
+        self._idempotency = idempotency
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def serve(self, call: Call) -> None:
@@ -54,11 +58,17 @@ class Flight:
         caller = await self._door.let_in(call.headers, call.now, call.client)
         controls = read_controls(call.headers)
         body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
-        ask = self._understanding.ask(call, caller, controls, body)
+        ask = call.ask = self._understanding.ask(call, caller, controls, body)
+        if IDEMPOTENCY_KEY in call.headers:
+            await self._idempotency.serve_once(ask, self._serve)
+        else:
+            await self._serve(ask)
+
+    async def _serve(self, ask: Ask) -> None:
         stored = self._remembered(ask)
         if stored is not None:
             await self._delivery.hit(ask, Found(stored, "exact"))
-        elif controls.only_if_cached:
+        elif ask.controls.only_if_cached:
             await self._give_from_cache_only(ask)
         else:
             await self._listen(ask)

@@ -21,6 +21,7 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
+from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     GatewayError,
     InternalError,
@@ -29,21 +30,24 @@ from cacheproxy.gateway.errors import (
     UpstreamNotConfigured,
 )
 from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
-from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.gateway.work import Led, Part, Result, Work
+from cacheproxy.gateway.work import Found, Led, Part, Result, Work
 from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
 from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
 _decode = msgspec.json.Decoder().decode
+
+FAILURES = frozenset({429, 500, 502, 503, 504, 529})
+"""Answers of an upstream for which a stale one may stand in (RFC 5861, section 4, and being turned away)."""
 
 
 class Misses:
@@ -56,7 +60,6 @@ class Misses:
         recorder: Recorder,
         coalescing: Coalescing,
         limits: Limits,
-        metrics: Metrics,
     ) -> None:
         self._batches = Batches(tiers, recorder)
         self._upstreams = upstreams
@@ -64,7 +67,6 @@ class Misses:
         self._recorder = recorder
         self._coalescing = coalescing
         self._limits = limits
-        self._metrics = metrics
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -81,13 +83,33 @@ class Misses:
 
     async def _result(self, work: Work) -> Result:
         try:
-            found = await self._coalescing.meet(work)
+            found = await step(work.leader.call, "look-up", self._coalescing.meet(work))
         except UpstreamError:
             work.used = _partial(work)
             raise
-        return found or await self._lead(work)
+        return found or await self._lead_or_stand_in(work)
 
-    async def _lead(self, work: Work) -> Result:
+    async def _lead_or_stand_in(self, work: Work) -> Result:
+        """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
+        try:
+            result = await self._lead(work)
+        except UpstreamError as problem:
+            stale = None if work.begun else await self._stale(work.leader, problem.status)
+            if stale is None:
+                raise
+            return stale
+        if result.status in FAILURES:
+            return await self._stale(work.leader, result.status) or result
+        return result
+
+    async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
+        seconds = ask.facts.model.cache.stale_if_error_seconds
+        if not seconds or not ask.may_read or ask.facts.key is None:
+            return None
+        stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
+        return Found(stored, "stale", failure_status) if stored is not None else None
+
+    async def _lead(self, work: Work) -> Led:
         """Ask the upstream, within the caller's limits.
 
         Raises:
@@ -147,19 +169,12 @@ class Misses:
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
         compose = partial(ask.dialect.upstream_call, request)
-        upstream, started_ns = "", time.perf_counter_ns()
         try:
             async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
-                upstream, answer = exchange.target.upstream, None
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
-                    answer = await exchange.read()
-                else:
-                    await _stream(work, exchange)
-                self._metrics.upstream_answered(upstream, _since_us(started_ns))
-                return answer
-        except UpstreamError as problem:
-            self._metrics.upstream_failed(upstream or model.name, problem.code)
-            raise
+                    return await exchange.read()
+                await _stream(work, exchange)
+                return None
         except TimeoutError as failure:  # everybody has gone, and so has the time to read on
             raise UpstreamBroken from failure
         finally:
@@ -212,7 +227,7 @@ class Misses:
             upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await self._recorder.record(event)
+        await recorded(ask.call, self._recorder.record(event))
 
     def _keep(self, ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
         """Keep a complete answer whose event is durable in memory; return it, or None where it is not fit for it."""
@@ -322,6 +337,10 @@ def _is_json_object(body: bytes) -> bool:
         return isinstance(_decode(body), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _since_us(started_ns: int) -> int:

@@ -38,7 +38,8 @@ _CLAIM = Script.of("""
 local answer = redis.call('GET', KEYS[1])
 local holder = redis.call('GET', KEYS[2])
 if not holder then
-    local fresh = answer and #answer >= 24 and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
+    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra2'
+        and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
     if not fresh then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
 end
 return {answer, holder}

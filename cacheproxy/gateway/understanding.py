@@ -8,19 +8,23 @@ import time
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call
 from cacheproxy.gateway.catalog import Access, Model
-from cacheproxy.gateway.controls import Controls
+from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
 from cacheproxy.gateway.errors import BadRequest
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.protocols.request import Answer, Batch, Dialect, Incoming, InferenceRequest, InvalidRequest
 from metering.tokens import TokenPools
 
 MAX_REMEMBERED = 16_384
+CONTROLLED_BODIES = frozenset({"openai", "anthropic"})
+"""Protocols whose bodies may have LiteLLM's `cache` object: in all others every field is the model's."""
 
 
 class Facts(NamedTuple):
@@ -33,6 +37,8 @@ class Facts(NamedTuple):
     """Whether a stored answer can be given as it is."""
     output_limit: int | None
     """The tokens of output that it asks for at most, where it says so."""
+    controls: Controls = PLAIN
+    """What the body itself says about the cache, as LiteLLM's clients do."""
 
 
 class Ask(NamedTuple):
@@ -100,12 +106,15 @@ class Ask(NamedTuple):
     ) -> StoredAnswer:
         """Return an answer that was computed for this call as it is to be kept, under the model's policy."""
         now_ms, policy = time.time_ns() // 1_000_000, self.facts.model.cache
+        ttl_seconds = min(policy.ttl_seconds, self.controls.ttl_seconds or policy.ttl_seconds)
+        expires_at_ms = expiry_ms(now_ms, ttl_seconds, policy.ttl_jitter)
         return StoredAnswer(
             body=answer.body,
             headers=answer.headers,
             source_event=self.call.event_id,
             stored_at_ms=now_ms,
-            expires_at_ms=expiry_ms(now_ms, policy.ttl_seconds, policy.ttl_jitter),
+            expires_at_ms=expires_at_ms,
+            stale_until_ms=expires_at_ms + 1000 * policy.stale_if_error_seconds,
             pools=pools,
             output_reasoning=output_reasoning,
             units=units,
@@ -114,7 +123,7 @@ class Ask(NamedTuple):
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
-        return self.parsed or parse(self.call, self.body)
+        return self.parsed or _stated_in(self.call, parse(self.call, self.body))[1]
 
 
 class Understanding:
@@ -134,14 +143,15 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        name = (access.api_key_id, access.cache_secret, controls.session, call.path, said, digest)
+        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace)
+        name = (scope, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or not self._door.is_current(facts.model):
-            parsed = parse(call, body)
-            facts = self._read(call, access, controls, parsed)
+            stated, parsed = _stated_in(call, parse(call, body))
+            facts = self._read(call, access, merge(controls, stated), parsed)._replace(controls=stated)
             self._remember(name, facts)
         tariff = self._door.tariff(caller, facts.model, call.now)
-        return Ask(call, caller, controls, body, facts, tariff, parsed)
+        return Ask(call, caller, merge(controls, facts.controls), body, facts, tariff, parsed)
 
     def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
         dialect = call.route.dialect
@@ -172,6 +182,14 @@ def parse(call: Call, body: bytes) -> InferenceRequest:
         raise BadRequest(problem.message, code=problem.code, param=problem.param) from problem
 
 
+def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, InferenceRequest]:
+    """Return the cache controls in the body, and the request without them; a model's own documents have none."""
+    if call.route.dialect.protocol not in CONTROLLED_BODIES or not has_controls(request.document):
+        return PLAIN, request
+    plain = msgspec.structs.replace(request, document=without_controls(request.document))
+    return controls_of(request.document), plain
+
+
 def _key(
     model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls
 ) -> bytes | None:
@@ -194,4 +212,5 @@ def _scope(model: Model, access: Access, controls: Controls) -> bytes | None:
     if model.cache.scope == "session" and not controls.session:
         return None
     owner = b"key:%d" % access.api_key_id if model.cache.scope == "key" else b"tenant:%d" % access.tenant_id
-    return owner + b"/session:" + controls.session
+    session, namespace = controls.session, controls.namespace
+    return b"%b/%d:%b/%d:%b" % (owner, len(session), session, len(namespace), namespace)

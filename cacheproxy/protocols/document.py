@@ -58,6 +58,16 @@ def at(document: Any, pointer: str) -> Any:
     return document
 
 
+def put(document: Any, pointer: str, value: Any) -> Any:
+    """Return the document with this value where the pointer leads, the given one unchanged.
+
+    Raises:
+        LookupError: there is nothing to put it in the place of.
+        ValueError: the pointer is malformed.
+    """
+    return _put(document, _steps(pointer), value)
+
+
 def without(document: Any, pointers: Sequence[str]) -> Any:
     """Return the document without what the pointers lead to, the given one unchanged.
 
@@ -70,6 +80,15 @@ def without(document: Any, pointers: Sequence[str]) -> Any:
     for pointer in pointers:
         document = _without(document, _steps(pointer))
     return document
+
+
+def _put(document: Any, path: tuple[str, ...], value: Any) -> Any:
+    if not path:
+        return value
+    place = _place(document, path[0])
+    copy = document.copy()
+    copy[place] = _put(document[place], path[1:], value)
+    return copy
 
 
 def _without(document: Any, path: tuple[str, ...]) -> Any:

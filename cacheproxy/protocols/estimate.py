@@ -9,7 +9,23 @@ from typing import Any
 
 BYTES_PER_TOKEN = 4
 _NO_TEXT = frozenset(
-    {"role", "type", "id", "image_url", "video_url", "input_audio", "audio", "file", "source"}
+    {
+        "role",
+        "type",
+        "id",
+        "call_id",
+        "status",
+        "image_url",
+        "video_url",
+        "input_audio",
+        "audio",
+        "file",
+        "file_data",
+        "source",
+        "encrypted_content",
+        "annotations",
+        "logprobs",
+    }
 )
 
 

@@ -64,11 +64,12 @@ class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamCall(NamedTuple):
-    """What to post: `path` is appended to the upstream's url."""
+    """What to send: `path` is appended to the upstream's url."""
 
     path: str
     body: bytes
     headers: tuple[Header, ...] = (JSON,)
+    method: str = "POST"
 
 
 class Answer(NamedTuple):
@@ -189,6 +190,9 @@ class Dialect(Protocol):
     def is_answer(self, request: InferenceRequest, answer: Any) -> bool:
         """Return whether this (a parsed answer) is complete and successful, fit to be kept."""
 
+    def lasts(self, request: InferenceRequest, answer: Any) -> bool:
+        """Return whether this (a parsed answer, complete) stays as good as it is while it is kept."""
+
     def usage(
         self,
         request: InferenceRequest,
@@ -249,6 +253,10 @@ class JsonDialect:
     def read(self, request: InferenceRequest, answer: Answer) -> Any:
         """Return what the JSON says."""
         return msgspec.json.decode(answer.body)
+
+    def lasts(self, request: InferenceRequest, answer: Any) -> bool:
+        """Return True: what was said stays said."""
+        return True
 
     def stream_reader(self, request: InferenceRequest) -> StreamReader:
         """Raise TypeError: no request of this dialect asks for a stream."""

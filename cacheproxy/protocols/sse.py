@@ -13,24 +13,43 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventSplitter:
-    """Cuts a stream, in chunks of any size, into complete events. `pending` is the begun one."""
+    """Cuts a stream, in chunks of any size, into complete events. `size` counts the bytes of the begun one.
+
+    The begun event is kept in pieces, for it may be long and come a byte at a time.
+    """
 
     def __init__(self) -> None:
-        self.pending = b""
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._overlap = b""
+
+    @property
+    def pending(self) -> bytes:
+        """The begun event."""
+        return b"".join(self._pieces)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that the chunk completes, ends included; with `pending` they are all bytes."""
-        text = self.pending + chunk
-        events, start = [], 0
-        for end in _END.finditer(text, max(0, len(self.pending) - _LONGEST_END + 1)):
-            events.append(text[start : end.end()])
-            start = end.end()
-        self.pending = text[start:]
+        searched = self._overlap + chunk
+        ends = [end.end() for end in _END.finditer(searched)]
+        self._pieces.append(chunk)
+        self.size += len(chunk)
+        if not ends:
+            self._overlap = searched[1 - _LONGEST_END :]
+            return []
+        text = self.take()
+        events, start, ahead = [], 0, len(text) - len(searched)
+        for end in ends:
+            events.append(text[start : ahead + end])
+            start = ahead + end
+        if rest := text[start:]:
+            self._pieces, self.size, self._overlap = [rest], len(rest), rest[1 - _LONGEST_END :]
         return events
 
     def take(self) -> bytes:
         """Return the begun event and forget it."""
-        pending, self.pending = self.pending, b""
+        pending = self.pending
+        self._pieces, self.size, self._overlap = [], 0, b""
         return pending
 
 
@@ -49,3 +68,8 @@ def fields(event: bytes) -> tuple[bytes, bytes]:
 def frame(data: bytes) -> bytes:
     """Return data of one line as an event."""
     return b"data: " + data + b"\n\n"
+
+
+def named_frame(name: str, data: bytes) -> bytes:
+    """Return data of one line as an event that has a name."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)

@@ -9,6 +9,9 @@ Each scripted behaviour serves one call, in order.
 
 import asyncio
 import json
+import select
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -142,6 +145,69 @@ def drop(after: bytes = b"") -> Behaviour:
         raise ConnectionResetError
 
     return behave
+
+
+def reset(after: bytes = b"") -> Behaviour:
+    """Reset the connection (RST, no orderly end), after these raw bytes."""
+
+    async def behave(_call: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(after)
+        await writer.drain()
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionResetError
+
+    return behave
+
+
+def stall(after: bytes = b"") -> Behaviour:
+    """Say no more, after these raw bytes, and keep the connection for as long as the client does."""
+
+    async def behave(_call: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(after)
+        await writer.drain()
+        hung_up = select.poll()
+        hung_up.register(writer.get_extra_info("socket"), select.POLLRDHUP)
+        while not hung_up.poll(0):  # noqa: ASYNC110 - streams tell of a hang-up only to who reads
+            await asyncio.sleep(0.01)
+        raise ConnectionResetError
+
+    return behave
+
+
+def trickle(raw: bytes, *, pause_seconds: float, size: int = 1) -> Behaviour:
+    """Answer with these raw bytes, a few at a time."""
+
+    async def behave(_call: Received, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, len(raw), size):
+            writer.write(raw[start : start + size])
+            await writer.drain()
+            await asyncio.sleep(pause_seconds)
+
+    return behave
+
+
+def endless(part: bytes, *, pause_seconds: float = 0) -> Behaviour:
+    """Answer with an event stream that repeats this part until the client has had enough."""
+
+    async def behave(_call: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+        while True:
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+            await writer.drain()
+            await asyncio.sleep(pause_seconds)
+
+    return behave
+
+
+def html(status: int = 200) -> Behaviour:
+    """Answer as a proxy in front of a model server does."""
+    return raw_answer(b"<html><h1>Hello</h1></html>", status=status, headers={"content-type": "text/html"})
+
+
+def raw_head(status: int = 200, **headers: str) -> bytes:
+    """Return the head of an answer; a header's name has _ for -."""
+    return _head(status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def chat_answer(text: str = "Hello there.", usage: Mapping[str, Any] | None = USAGE) -> dict[str, Any]:

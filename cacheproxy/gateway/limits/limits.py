@@ -12,14 +12,9 @@ from typing import NamedTuple
 from billing.money import ZERO, billionths
 from cacheproxy.gateway.catalog import Access, Catalog, Plan
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.errors import (
-    BudgetExceeded,
-    GatewayError,
-    MaxTokensExceeded,
-    RateLimited,
-    TooManyConcurrent,
-)
+from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.limits.arbiter import Arbiter
+from cacheproxy.gateway.limits.errors import BudgetExceeded, MaxTokensExceeded, RateLimited, TooManyConcurrent
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant, HeldGrant
 from cacheproxy.gateway.limits.headers import Header, duration, rate_headers
 from cacheproxy.gateway.limits.operations import (

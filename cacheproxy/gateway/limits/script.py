@@ -3,7 +3,8 @@
 Nothing else changes a counter, and Redis works on one script at a time, so limits are exact whoever asks. Time
 is Redis's own. A rate is GCRA in its continuous-state form (ITU-T I.371): a level in tokens × 60,000 that drains
 by the rate each millisecond, so that all is whole numbers; it holds one minute's worth. A slot is a lease in a
-sorted set. A budget is a hash: ``spent`` and ``reserved`` in billionths, and for each call ``r…`` (reserved) or
+sorted set. A budget is a hash: ``spent`` and ``reserved`` in billionths, when a call was last ``refused``, and for
+each call ``r…`` (reserved) or
 ``d…`` (charged), which makes settling idempotent for as long as the lease of that entry runs; a sorted set
 beside it (``:x``) says when each expires.
 
@@ -85,6 +86,11 @@ local function take(id, rates, slots, budgets)
     if refused == 0 and budget[4] > 0 and spent[i] + reserved + budget[4] > budget[3] then
       refused, index, wait = 3, i - 1, -1
     end
+  end
+  if refused == 3 then
+    local budget = budgets[index + 1]
+    redis.call('HSET', KEYS[budget[1]], 'refused', now)
+    redis.call('EXPIREAT', KEYS[budget[1]], budget[5])
   end
   if refused == 0 then
     for i, rate in ipairs(rates) do

@@ -14,7 +14,9 @@ any clock that does not go back.
 
 from typing import Literal
 
-State = Literal["closed", "open", "half_open"]
+State = Literal["closed", "half_open", "open"]
+CODES: dict[State, int] = {"closed": 0, "half_open": 1, "open": 2}
+"""The states in metrics."""
 
 
 class Breaker:

@@ -9,21 +9,23 @@ from typing import NamedTuple
 import aiohttp
 
 from cacheproxy.gateway.catalog import Target
-from cacheproxy.gateway.errors import UpstreamBroken, UpstreamTimeout
+from cacheproxy.gateway.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
 from cacheproxy.protocols.request import Header
 
 logger = logging.getLogger(__name__)
 
-PASSED_HEADERS = (
-    "content-type",
-    "content-language",
-    "inference-header-content-length",
-    "retry-after",
-    "retry-after-ms",
+PASSED_HEADERS = frozenset(
+    (
+        b"content-type",
+        b"content-language",
+        b"inference-header-content-length",
+        b"retry-after",
+        b"retry-after-ms",
+    )
 )
 """What of an upstream's headers reaches the client. The rest speaks of the operator's account, or is only ever
 true of a miss."""
-EVENT_STREAM = "text/event-stream"
+EVENT_STREAM = b"text/event-stream"
 END_SECONDS = 0.02
 """How long the connection's end is waited for after a stream's own, so that the connection can be used again."""
 
@@ -49,18 +51,21 @@ class Exchange:
     def __init__(self, target: Target, response: aiohttp.ClientResponse, max_bytes: int) -> None:
         self.target = target
         self.status = response.status
-        self.is_stream = response.content_type == EVENT_STREAM
         self.headers = [
-            (name.encode(), value.encode("latin-1", "replace"))
-            for name in PASSED_HEADERS
-            if (value := response.headers.get(name)) is not None
+            (lower, value)
+            for name, value in response.raw_headers
+            if (lower := name.lower()) in PASSED_HEADERS
         ]
+        self.is_stream = any(
+            name == b"content-type" and value.lower().startswith(EVENT_STREAM) for name, value in self.headers
+        )
         self.whole = False
         """Whether the body was read to its end."""
         self.broke = False
         """Whether the upstream failed before the body's end."""
         self._response = response
         self._max_bytes = max_bytes
+        self._received = 0
         self._expect_parts()
 
     async def read(self) -> UpstreamAnswer:
@@ -70,7 +75,9 @@ class Exchange:
             UpstreamBroken: it is larger than the limit, or ends before its stated length.
             UpstreamTimeout: it stops coming.
         """
-        parts = [part async for part in self.chunks()]
+        parts = []
+        while part := await self._part():
+            parts.append(part)
         return UpstreamAnswer(self.status, self.headers, b"".join(parts), self.target)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -80,18 +87,8 @@ class Exchange:
             UpstreamBroken: it is larger than the limit, or ends before its stated length.
             UpstreamTimeout: it stops coming.
         """
-        received = 0
-        while chunk := await self._part():
-            received += len(chunk)
-            if received > self._max_bytes:
-                logger.warning(
-                    "An answer of the upstream %s is larger than %d bytes and was cut off.",
-                    self.target.upstream,
-                    self._max_bytes,
-                )
-                raise UpstreamBroken
-            yield chunk
-        self.whole = True
+        while part := await self._part():
+            yield part
 
     async def finish(self, seconds: float) -> None:
         """Read to the end of the body if it comes within *seconds*; otherwise the connection is not used again.
@@ -111,15 +108,38 @@ class Exchange:
             connection.protocol.read_timeout = self.target.idle_timeout_seconds
             connection.protocol.start_timeout()
 
+    def close(self) -> None:
+        """Close the connection, unless the body was read to its end: then it serves the next call already."""
+        self._response.close()
+
     async def _part(self) -> bytes:
+        """Return what has come of the body since the last part, nothing at its end."""
+        content = self._response.content
         try:
-            return await self._response.content.readany()
-        except aiohttp.ServerTimeoutError as failure:
-            self.broke = True
-            seconds = self.target.idle_timeout_seconds
-            logger.warning("The upstream %s stopped answering for %g seconds.", self.target.upstream, seconds)
-            raise UpstreamTimeout("idle", seconds) from failure
+            part = b"" if content.at_eof() else await content.readany()
         except (aiohttp.ClientError, OSError) as failure:
             self.broke = True
-            logger.warning("The upstream %s broke its answer off: %s", self.target.upstream, failure)
-            raise UpstreamBroken from failure
+            raise self._broken(failure) from failure
+        self._received += len(part)
+        if self._received > self._max_bytes:
+            logger.warning(
+                "An answer of the upstream %s is larger than %d bytes and was cut off.",
+                self.target.upstream,
+                self._max_bytes,
+            )
+            raise UpstreamBroken
+        self.whole = not part
+        return part
+
+    def _broken(self, failure: Exception) -> UpstreamError:
+        upstream, seconds = self.target.upstream, self.target.idle_timeout_seconds
+        if isinstance(failure, aiohttp.ServerTimeoutError):
+            logger.warning("The upstream %s stopped answering for %g seconds.", upstream, seconds)
+            return UpstreamTimeout("idle", seconds)
+        logger.warning("The upstream %s broke its answer off: %s", upstream, reason(failure))
+        return UpstreamBroken()
+
+
+def reason(failure: Exception) -> str:
+    """Return what to log of *failure*: the system's own words; of aiohttp's only the kind, for they quote answers."""
+    return str(failure) if isinstance(failure, OSError) else type(failure).__name__

@@ -1,33 +1,29 @@
 """Which upstream is asked, and who is asked next when it fails.
 
 A call is sent a second time only where nobody can have worked on it: no connection was made, or the upstream
-refused it with 429 or 503. A connection that was lost after bytes had left is never such a case, a kept one
+refused it with 429, 503 or 529. A connection that was lost after bytes had left is never such a case, a kept one
 neither: the server may have read them. Models with ``retry: any`` say that being worked on twice does no harm.
 Once the head of an answer was given out, its call is never repeated.
 """
 
 import asyncio
-import contextlib
-import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
 
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import UpstreamError
+from cacheproxy.gateway.metrics import Metrics
+from cacheproxy.gateway.upstreams.attempt import BUSY, Attempt
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client
 from cacheproxy.gateway.upstreams.exchange import Exchange
-from cacheproxy.gateway.upstreams.retry_after import wait_seconds
 from cacheproxy.gateway.upstreams.route import Lane, Route, Server
 from cacheproxy.protocols.request import UpstreamCall
 
-logger = logging.getLogger(__name__)
-
 Compose = Callable[[str], UpstreamCall]
 
-BUSY = frozenset({429, 503})
-"""Answers that say that the call was not worked on."""
 PAUSE_SECONDS = 0.1
 """Before a model's only target is asked a second time."""
 MAX_KNOWN = 10_000
@@ -36,8 +32,15 @@ MAX_KNOWN = 10_000
 class Upstreams:
     """The model servers behind all models."""
 
-    def __init__(self, settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._client = Client(settings)
         self._servers: dict[tuple[str, str, int, float], Server] = {}
@@ -62,76 +65,55 @@ class Upstreams:
         """Return upstream → calls under way, of those that were called."""
         return {name: server.under_way for (name, *_), server in self._servers.items()}
 
-    @contextlib.asynccontextmanager
-    async def exchange(
-        self, model: Model, compose: Compose, user_agent: str | None
-    ) -> AsyncIterator[Exchange]:
-        """Post a call to the target that is due and yield the first answer worth having, once its head has come.
+    def exchange(self, model: Model, compose: Compose, user_agent: str | None) -> "Asking":
+        """Return an ``async with`` of the first answer worth having to a call, once its head has come.
 
         *compose* writes the call for the name that the model has at its target.
 
-        Raises:
+        Raises, on entering:
             UpstreamError: as `Client.post`; of the last target that was asked.
             UpstreamUnavailable: every target's breaker is open; nobody was asked.
             Overloaded: as many calls as are allowed are under way at every target.
             UpstreamNotConfigured: no target has its key.
         """
+        return Asking(self, model, compose, user_agent)
+
+    async def begin(self, model: Model, compose: Compose, user_agent: str | None) -> tuple[Attempt, Exchange]:
+        """Return the attempt that `exchange` is about, and the exchange."""
         route = self._route(model)
         lane = route.choose(self._clock())
         if lane is None:
             raise route.refusal(self._clock())
         tried: list[Lane] = []
-        given = False
         while True:
             tried.append(lane)
+            attempt = Attempt(self._client, lane, self._clock, self._metrics)
             try:
-                async with self._attempt(lane, compose, user_agent) as exchange:
-                    following = await self._after_answer(route, tried, exchange.status)
-                    if following is None:
-                        given = True
-                        yield exchange
-                        return
+                exchange = await attempt.begin(compose(lane.target.upstream_model), user_agent)
             except UpstreamError as failure:
-                following = None if given else await self._after_failure(route, tried, failure)
+                following = await self._after_failure(route, tried, failure)
                 if following is None:
                     raise
+            else:
+                following = await self._after_answer(route, tried, attempt, exchange.status)
+                if following is None:
+                    return attempt, exchange
+                await attempt.end()
             lane = following
             self.repeated += 1
 
-    @contextlib.asynccontextmanager
-    async def _attempt(self, lane: Lane, compose: Compose, user_agent: str | None) -> AsyncIterator[Exchange]:
-        """Ask one target and let its breaker know how that went."""
-        server, breaker = lane.server, lane.server.breaker
-        ticket = breaker.begin()
-        server.under_way += 1
-        exchange = None
-        failed = False
-        try:
-            call = compose(lane.target.upstream_model)
-            async with self._client.post(lane.target, call, user_agent) as exchange:
-                if exchange.status < 500:
-                    breaker.answered(ticket)
-                if exchange.status in BUSY:
-                    lane.cool_until = self._clock() + wait_seconds(exchange.headers, time.time())
-                yield exchange
-        except UpstreamError:
-            failed = exchange is None
-            raise
-        finally:
-            server.under_way -= 1
-            if failed or (exchange is not None and (exchange.broke or exchange.status >= 500)):
-                breaker.failed(ticket, self._clock())
-            elif exchange is not None and exchange.whole:
-                breaker.succeeded(ticket)
-            else:
-                breaker.abandoned(ticket)
-
-    async def _after_answer(self, route: Route, tried: list[Lane], status: int) -> Lane | None:
+    async def _after_answer(
+        self, route: Route, tried: list[Lane], attempt: Attempt, status: int
+    ) -> Lane | None:
         """Return whom to ask instead of passing on an answer of this status; None to pass it on."""
         if status in BUSY:
             return self._another(route, tried)
         if status >= 500 and route.model.retry == "any":
-            return self._another(route, tried) or await self._again(route, tried)
+            try:
+                return self._another(route, tried) or await self._again(route, tried)
+            except BaseException as failure:  # cancelled in the pause, while the attempt is under way
+                await attempt.end(failure)
+                raise
         return None
 
     async def _after_failure(self, route: Route, tried: list[Lane], failure: UpstreamError) -> Lane | None:
@@ -170,3 +152,24 @@ class Upstreams:
             breaker = Breaker(target.breaker_failures, target.breaker_open_seconds)
             server = self._servers[name] = Server(breaker, self._settings.max_calls_per_upstream)
         return server
+
+
+class Asking:
+    """``async with``: what `Upstreams.exchange` found. A class, because a generator's price is felt here."""
+
+    __slots__ = ("_attempt", "_compose", "_model", "_upstreams", "_user_agent")
+
+    def __init__(self, upstreams: Upstreams, model: Model, compose: Compose, user_agent: str | None) -> None:
+        self._upstreams = upstreams
+        self._model = model
+        self._compose = compose
+        self._user_agent = user_agent
+
+    async def __aenter__(self) -> Exchange:
+        self._attempt, exchange = await self._upstreams.begin(self._model, self._compose, self._user_agent)
+        return exchange
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._attempt.end(failure)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.errors import GatewayError, Overloaded, UpstreamNotConfigured, UpstreamUnavailable
 from cacheproxy.gateway.upstreams.breaker import Breaker
+from cacheproxy.gateway.upstreams.client import Address
 
 
 class Server:
@@ -22,10 +23,11 @@ class Server:
 class Lane:
     """The way to one target. ``cool_until`` is when its upstream wants to be asked again; ``credit`` is its due."""
 
-    __slots__ = ("cool_until", "credit", "server", "target")
+    __slots__ = ("address", "cool_until", "credit", "server", "target")
 
     def __init__(self, target: Target, server: Server) -> None:
         self.target = target
+        self.address = Address(target)
         self.server = server
         self.credit = 0
         self.cool_until = -math.inf

@@ -3,13 +3,9 @@
 from typing import Any
 
 from cacheproxy.protocols import document
+from cacheproxy.protocols.sse import named_frame
 
 
 def event(kind: str, **fields: Any) -> bytes:
     """Return an event of this type."""
-    return named(kind, document.write({"type": kind, **fields}))
-
-
-def named(kind: str, data: bytes) -> bytes:
-    """Return data of one line as an event of this name."""
-    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
+    return named_frame(kind, document.write({"type": kind, **fields}))

@@ -6,9 +6,9 @@ from typing import Any
 
 from cacheproxy.protocols import document
 from cacheproxy.protocols.anthropic.errors import anthropic_error
-from cacheproxy.protocols.anthropic.events import named
 from cacheproxy.protocols.openai.fields import checked, model_of, read_object
 from cacheproxy.protocols.request import JSON, Incoming, InferenceRequest, JsonDialect, UpstreamCall
+from cacheproxy.protocols.sse import named_frame
 
 _OUT_OF_KEY = frozenset({"model", "stream", "metadata"})
 """Fields that never decide an answer. `service_tier` does: the answer names the tier that computed it."""
@@ -63,7 +63,7 @@ class AnthropicDialect(JsonDialect):
 
     def stream_error(self, *, status: int, code: str, message: str) -> bytes:
         """Return the error as an event, which Anthropic's clients raise."""
-        return named("error", self.error(status=status, code=code, message=message, param=None))
+        return named_frame("error", self.error(status=status, code=code, message=message, param=None))
 
 
 def models_list(names: Sequence[str]) -> dict[str, Any]:

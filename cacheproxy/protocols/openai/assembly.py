@@ -1,11 +1,13 @@
-"""A plain chat answer from the chunks of its stream, with every field that the stream had.
+"""A plain answer from the chunks of its stream, with every field that the stream had.
 
-Chunks say things in three ways. A choice's `delta` and `logprobs` *grow*: text is appended, lists are
-extended, items with an `index` continue the item of that index. Identity (`id`, `created`, a tool call's
-`name`) is said once and stays. All else (finish reasons, usage, fields that providers add) is *said again*:
-the last word counts, but silence (null or absence) takes nothing back.
+Chunks say things in three ways. A choice's `delta` (chat), `text` (completions) and `logprobs` *grow*: text is
+appended, lists are extended, items of a delta with an `index` continue the item of that index. Identity (`id`,
+`created`, a tool call's `name`) is said once and stays. All else (finish reasons, usage, fields that providers
+add) is *said again*: the last word counts, but silence (null or absence) takes nothing back.
 """
 
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 _IDENTITY = frozenset({"id", "type", "name", "role", "index", "format"})
@@ -15,8 +17,12 @@ FAILED_ENDINGS = (None, "", "error")
 """Finish reasons that are none, or say that the upstream broke off (OpenRouter)."""
 
 
-class ChatAssembly:
-    """The answer as far as it has come."""
+class Assembly:
+    """The answer as far as it has come. Subclasses are for each kind of answer."""
+
+    kind = ""
+    """What the plain answer calls itself."""
+    empty_choice: Mapping[str, Any] = {}
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}
@@ -33,7 +39,7 @@ class ChatAssembly:
         """Take in one chunk.
 
         Raises:
-            ValueError: it is no chat chunk.
+            ValueError: it is no chunk.
         """
         for field, value in _object(chunk).items():
             if field == "choices":
@@ -50,20 +56,50 @@ class ChatAssembly:
             return {"usage": self._usage} if self._usage else {}
         choices = [_settled_choice(self._choices[index]) for index in sorted(self._choices)]
         usage = {"usage": self._usage} if self._usage else {}
-        return {**self._head, "object": "chat.completion", "choices": choices, **usage}
+        return {**self._head, "object": self.kind, "choices": choices, **usage}
 
     def _add_choice(self, piece: dict[str, Any]) -> None:
         index = piece.get("index", 0)
         if type(index) is not int:
             raise ValueError(f"a choice's index is {index!r:.40}")
-        choice = self._choices.setdefault(index, {"index": index, "message": {}})
+        choice = self._choices.setdefault(index, {"index": index, **deepcopy(self.empty_choice)})
         for field, value in piece.items():
-            if field == "delta":
-                _grow(choice["message"], _object(value))
-            elif field == "logprobs":
-                _grow(choice, {"logprobs": value})
-            else:
+            if field == "logprobs":
+                _lengthen(choice, field, value)
+            elif not self.grows(choice, field, value):
                 _say_again(choice, {field: value})
+
+    def grows(self, choice: dict[str, Any], field: str, piece: Any) -> bool:
+        """Append what grows in a choice; return whether this field does."""
+        raise NotImplementedError
+
+
+class ChatAssembly(Assembly):
+    """A chat answer as far as it has come."""
+
+    kind = "chat.completion"
+    empty_choice = {"message": {}}
+
+    def grows(self, choice: dict[str, Any], field: str, piece: Any) -> bool:
+        """Append a delta to the message."""
+        if field == "delta":
+            _grow(choice["message"], _object(piece))
+        return field == "delta"
+
+
+class CompletionAssembly(Assembly):
+    """A completion as far as it has come."""
+
+    kind = "text_completion"
+    empty_choice = {"text": ""}
+
+    def grows(self, choice: dict[str, Any], field: str, piece: Any) -> bool:
+        """Append to the text."""
+        if field == "text":
+            if not isinstance(piece, str | None):
+                raise ValueError(f"a text is {piece!r:.40}")
+            _grow(choice, {field: piece})
+        return field == "text"
 
 
 class _Text(list[str]):
@@ -94,6 +130,21 @@ def _grow(whole: dict[str, Any], delta: dict[str, Any]) -> None:
             whole[field] = piece
 
 
+def _lengthen(choice: dict[str, Any], name: str, piece: Any) -> None:
+    """Append to every list of an object; nothing in these lists continues."""
+    held = choice.get(name)
+    if piece is None:
+        choice.setdefault(name, None)
+        return
+    if not isinstance(held, dict):
+        held = choice[name] = {}
+    for field, value in _object(piece).items():
+        if isinstance(value, list) and isinstance(held.get(field), list):
+            held[field].extend(value)
+        elif value is not None or field not in held:
+            held[field] = value
+
+
 def _extend(items: list[Any], pieces: list[Any]) -> None:
     """Append the pieces, but for those with an index: they continue the item of that index, if it began."""
     for piece in pieces:
@@ -101,7 +152,7 @@ def _extend(items: list[Any], pieces: list[Any]) -> None:
         if type(index) is not int:
             items.append(piece)
             continue
-        begun = (item for item in items if isinstance(item, dict) and item.get("index") == index)
+        begun = (item for item in reversed(items) if isinstance(item, dict) and item.get("index") == index)
         item = next(begun, None)
         if item is None:
             item = {}
@@ -120,7 +171,7 @@ def _say_again(whole: dict[str, Any], said: dict[str, Any]) -> None:
 
 def _settled_choice(choice: dict[str, Any]) -> dict[str, Any]:
     choice = _settled(choice)
-    calls = choice["message"].get("tool_calls")
+    calls = choice["message"].get("tool_calls") if "message" in choice else None
     if calls:
         choice["message"]["tool_calls"] = [_without_index(call) for call in sorted(calls, key=_index)]
     return choice

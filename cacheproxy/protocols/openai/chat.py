@@ -5,15 +5,23 @@ from typing import Any
 
 from cacheproxy.protocols import document
 from cacheproxy.protocols.estimate import text_tokens
-from cacheproxy.protocols.openai.assembly import FAILED_ENDINGS
-from cacheproxy.protocols.openai.fields import OpenAIDialect, checked, flag, model_of, objects, read_object
-from cacheproxy.protocols.openai.replay import replay
-from cacheproxy.protocols.openai.stream import ChatStreamReader
+from cacheproxy.protocols.openai.assembly import FAILED_ENDINGS, ChatAssembly
+from cacheproxy.protocols.openai.fields import (
+    CLIENT_TOOLS,
+    OpenAIDialect,
+    asking_for_usage,
+    checked,
+    model_of,
+    objects,
+    read_object,
+    streaming,
+)
+from cacheproxy.protocols.openai.replay import replay_chat
+from cacheproxy.protocols.openai.stream import ChunkReader
 from cacheproxy.protocols.request import (
     Dialect,
     Incoming,
     InferenceRequest,
-    InvalidRequest,
     StreamReader,
     UpstreamCall,
 )
@@ -30,7 +38,6 @@ _STATEFUL = (
     "enable_search",  # Qwen's search
     "plugins",  # OpenRouter's search and file readers
 )
-_CLIENT_TOOLS = ("function", "custom")  # run by the client; any other runs on the server, and may search
 _ANSWER_TEXTS = ("content", "refusal", "tool_calls", "function_call")
 
 
@@ -44,27 +51,18 @@ class ChatDialect(OpenAIDialect):
         fields = read_object(incoming.body)
         model = model_of(fields)
         checked(fields, "messages", list, "a non-empty list")
-        stream = flag(fields, "stream", "stream")
-        options = fields.get("stream_options") or {}
-        if not isinstance(options, dict):
-            raise InvalidRequest(
-                "stream_options must be an object.", code="invalid_field", param="stream_options"
-            )
-        wants_usage = flag(options, "include_usage", "stream_options.include_usage")
+        stream, wants_usage = streaming(fields)
         return InferenceRequest(model=model, document=fields, stream=stream, wants_usage=wants_usage)
 
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the request under the upstream's name of the model; a stream is asked for its usage."""
-        fields = {**request.document, "model": upstream_model}
-        if request.stream and not request.wants_usage:
-            fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
-        return UpstreamCall("/chat/completions", document.write(fields))
+        return UpstreamCall("/chat/completions", document.write(asking_for_usage(request, upstream_model)))
 
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether no server-side state, search or tool is involved."""
         fields = request.document
         stateless = all(fields.get(field) in (None, False) for field in _STATEFUL)
-        return stateless and all(tool.get("type") in _CLIENT_TOOLS for tool in objects(fields.get("tools")))
+        return stateless and all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_completion_tokens`, or `max_tokens` as it was called before, for every choice."""
@@ -92,11 +90,11 @@ class ChatDialect(OpenAIDialect):
 
     def stream_reader(self, request: InferenceRequest) -> StreamReader:
         """Return the reader of a chat stream."""
-        return ChatStreamReader(wants_usage=request.wants_usage)
+        return ChunkReader(ChatAssembly(), wants_usage=request.wants_usage)
 
     def replay(self, request: InferenceRequest, answer: bytes) -> Iterable[bytes]:
         """Return the stored answer as a chat stream."""
-        return replay(document.read(answer), wants_usage=request.wants_usage)
+        return replay_chat(document.read(answer), wants_usage=request.wants_usage)
 
 
 def _has_ended_well(choice: dict[str, Any]) -> bool:

@@ -1,12 +1,12 @@
 """What the surfaces of the `openai` protocol share: fields that are read alike, and what a usage looks like."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cacheproxy.protocols import document
 from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.openai.errors import openai_error
-from cacheproxy.protocols.request import InferenceRequest, InvalidRequest, JsonDialect
+from cacheproxy.protocols.request import Answer, InferenceRequest, InvalidRequest, JsonDialect
 from cacheproxy.protocols.sse import frame
 from metering import provider_usage
 from metering.provider_usage import UsageMismatch, UsageReport
@@ -26,6 +26,9 @@ OUT_OF_KEY = frozenset(
 )
 """Fields that never decide an answer; the model does, but the key has it under the customers' name."""
 
+CLIENT_TOOLS = ("function", "custom")
+"""Tools that the client runs; any other runs on the server, and may search."""
+
 _FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
 
 
@@ -38,11 +41,33 @@ class OpenAIDialect(JsonDialect):
     """
 
     protocol = "openai"
+    echoed: tuple[str, ...] = ()
+    """Fields out of the key that an answer repeats all the same: what stands there is its caller's own."""
 
-    def canonical(self, request: InferenceRequest, volatile_fields: Any) -> bytes:
-        """Return the sorted JSON of all fields but `OUT_OF_KEY` and the volatile ones."""
-        deciding = {field: value for field, value in request.document.items() if field not in OUT_OF_KEY}
-        return document.canonical(document.without(deciding, volatile_fields))
+    def canonical(self, request: InferenceRequest, volatile_fields: Sequence[str]) -> bytes:
+        """Return the sorted JSON of the fields that decide but the volatile ones, and the names of echoed ones.
+
+        So whoever has nothing echoed never finds an answer that echoes another's words, and can be given
+        answers as they are kept.
+        """
+        deciding = document.without(self.deciding(request), volatile_fields)
+        return document.canonical(deciding if request.stamp is None else [deciding, sorted(request.stamp)])
+
+    def deciding(self, request: InferenceRequest) -> dict[str, Any]:
+        """Return all fields that may decide the answer."""
+        return {field: value for field, value in request.document.items() if field not in OUT_OF_KEY}
+
+    def stamp_of(self, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what the answer will repeat of a request, or None."""
+        return {name: fields[name] for name in self.echoed if fields.get(name)} or None
+
+    def give(self, request: InferenceRequest, answer: Answer) -> Answer:
+        """Return the answer with the request's own words in it, as a stream where it asks for one."""
+        if request.stamp is not None:
+            said = document.read(answer.body)
+            stamp = {name: value for name, value in request.stamp.items() if name in said}
+            answer = answer._replace(body=document.write({**said, **stamp}))
+        return super().give(request, answer)
 
     def usage(
         self, request: InferenceRequest, answer: Any, metering: Mapping[str, Any], body_size: int
@@ -126,6 +151,29 @@ def flag(fields: Mapping[str, Any], name: str, param: str) -> bool:
     if not isinstance(value, bool | None):
         raise InvalidRequest(f"{param} must be true or false.", code="invalid_field", param=param)
     return bool(value)
+
+
+def streaming(fields: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Return whether a stream is asked for, and whether a usage chunk is.
+
+    Raises:
+        InvalidRequest: `stream` or `stream_options` is malformed.
+    """
+    options = fields.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise InvalidRequest(
+            "stream_options must be an object.", code="invalid_field", param="stream_options"
+        )
+    wants_usage = flag(options, "include_usage", "stream_options.include_usage")
+    return flag(fields, "stream", "stream"), wants_usage
+
+
+def asking_for_usage(request: InferenceRequest, upstream_model: str) -> dict[str, Any]:
+    """Return the body under the upstream's name of the model; a stream is asked for its usage chunk."""
+    fields = {**request.document, "model": upstream_model}
+    if request.stream and not request.wants_usage:
+        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    return fields
 
 
 def objects(items: Any) -> list[dict[str, Any]]:

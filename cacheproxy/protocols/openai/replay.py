@@ -1,6 +1,6 @@
-"""A stored plain chat answer as the stream it could have been."""
+"""A stored plain answer, of chat or completions, as the stream of chunks it could have been."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cacheproxy.protocols import document, sse
@@ -10,17 +10,30 @@ _BEFORE_CONTENT = ("reasoning_details", "reasoning", "reasoning_content")
 _AFTER_CONTENT = ("function_call", "tool_calls")
 
 
-def replay(answer: dict[str, Any], *, wants_usage: bool) -> Iterator[bytes]:
+def replay_chat(answer: dict[str, Any], *, wants_usage: bool) -> Iterator[bytes]:
     """Return the stream's events: role, reasoning, content, tool calls, finish, usage if asked for, closing.
 
     What the answer has, the events have; their assembly is the answer again (without its usage, if not asked
     for).
     """
+    return _replay({**answer, "object": "chat.completion.chunk"}, _pieces, wants_usage=wants_usage)
+
+
+def replay_completion(answer: dict[str, Any], *, wants_usage: bool) -> Iterator[bytes]:
+    """Return the stream's events: each choice as one chunk (they have the answer's shape), usage, closing."""
+    return _replay(answer, lambda choice: iter([choice]), wants_usage=wants_usage)
+
+
+def _replay(
+    answer: dict[str, Any],
+    pieces: Callable[[dict[str, Any]], Iterator[dict[str, Any]]],
+    *,
+    wants_usage: bool,
+) -> Iterator[bytes]:
     head = {field: value for field, value in answer.items() if field not in ("choices", "usage")}
-    head["object"] = "chat.completion.chunk"
     silence = {"usage": None} if wants_usage else {}
     for position, choice in enumerate(answer["choices"]):
-        for piece in _pieces({"index": position, **choice}):
+        for piece in pieces({"index": position, **choice}):
             yield sse.frame(document.write({**head, "choices": [piece], **silence}))
     if wants_usage and answer.get("usage"):
         yield sse.frame(document.write({**head, "choices": [], "usage": answer["usage"]}))
@@ -28,7 +41,7 @@ def replay(answer: dict[str, Any], *, wants_usage: bool) -> Iterator[bytes]:
 
 
 def _pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return one choice as told chunk by chunk; the last has all that is not its message."""
+    """Return one choice of a chat as told chunk by chunk; the last has all that is not its message."""
     rest = {field: value for field, value in choice.items() if field not in ("message", "logprobs")}
     logprobs = {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
     for delta in _deltas(choice["message"]):

@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from tenants.errors import TenantError
+from tenants.models import ApiKey
 from tenants.selectors import tenant_by_slug
-from tenants.services import issue_key
+from tenants.services import KeyLimits, issue_key
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -37,6 +38,27 @@ class Command(BaseCommand):
             "--scope", action="append", dest="scopes", metavar="SCOPE", help="repeatable; default: all"
         )
 
+        for name in ApiKey.LIMITS:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}", type=int, metavar="N", help="default: none of its own"
+            )
+        parser.add_argument(
+            "--model",
+            action="append",
+            default=[],
+            dest="allowed_models",
+            metavar="NAME",
+            help="that the key may use; repeatable; default: every model of the plan",
+        )
+        parser.add_argument(
+            "--network",
+            action="append",
+            default=[],
+            dest="allowed_networks",
+            metavar="CIDR",
+            help="that the key may be used from; repeatable; default: anywhere",
+        )
+
     def handle(self, *_args: Any, **options: Any) -> None:
         """Issue the key."""
         now = timezone.now()
@@ -48,6 +70,7 @@ class Command(BaseCommand):
                 now=now,
                 scopes=options["scopes"],
                 expires_at=None if expires is None else now + expires,
+                limits=KeyLimits(**{name: options[name] for name in KeyLimits._fields}),
             )
         except TenantError as error:
             raise CommandError(str(error)) from error

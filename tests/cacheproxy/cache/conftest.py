@@ -15,7 +15,7 @@ NOW_MS = 1_800_000_000_000
 def make_answer() -> Callable[..., StoredAnswer]:
     """Return a maker of answers that live for a minute from ``NOW_MS``."""
 
-    def make(body: bytes = b"{}", lifetime_ms: int = 60_000) -> StoredAnswer:
+    def make(body: bytes = b"{}", lifetime_ms: int = 60_000, stale_ms: int = 0) -> StoredAnswer:
         return StoredAnswer(
             body=body,
             source_event=uuid.uuid4(),
@@ -25,6 +25,7 @@ def make_answer() -> Callable[..., StoredAnswer]:
             output_reasoning=0,
             units=0,
             quality="reported",
+            stale_until_ms=NOW_MS + lifetime_ms + stale_ms if stale_ms else 0,
         )
 
     return make

@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer, is_of_another_layout
 from metering.tokens import MAX_COUNT, TokenPools
 
 counts = st.integers(0, MAX_COUNT)
@@ -19,6 +19,8 @@ answers = st.builds(
     output_reasoning=counts,
     units=counts,
     quality=st.sampled_from(["reported", "estimated"]),
+    headers=st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=3).map(tuple),
+    stale_until_ms=st.integers(0, 2**50),
     memo=st.none(),
 )
 
@@ -38,5 +40,16 @@ def test_a_damaged_value_is_no_answer(answer: StoredAnswer, data: st.DataObject)
 
 def test_strange_bytes_are_no_answer() -> None:
     assert decode_answer(b"") is None
-    assert decode_answer(b"zra1") is None
+    assert decode_answer(b"zra2") is None
     assert decode_answer(uuid.uuid4().bytes * 20) is None
+
+
+def test_another_layout_is_told_from_damage() -> None:
+    assert is_of_another_layout(b"zra1" + bytes(100))
+    assert not is_of_another_layout(b"zra2" + bytes(100))
+    assert not is_of_another_layout(b"PNG")
+
+
+@given(answers)
+def test_a_script_finds_the_expiry_where_it_looks(answer: StoredAnswer) -> None:
+    assert encode_answer(answer)[16:24] == answer.expires_at_ms.to_bytes(8)

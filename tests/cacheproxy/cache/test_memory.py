@@ -11,7 +11,8 @@ from metering.tokens import TokenPools
 from tests.cacheproxy.cache.conftest import NOW_MS
 
 Make = Callable[..., StoredAnswer]
-ROOM_FOR_TWO = 2 * (ENTRY_OVERHEAD_BYTES + 2)
+HEADERS_BYTES = len(b"content-type" + b"application/json")
+ROOM_FOR_TWO = 2 * (ENTRY_OVERHEAD_BYTES + HEADERS_BYTES + 2)
 
 
 def test_what_was_put_is_got(make_answer: Make) -> None:
@@ -41,6 +42,31 @@ def test_an_answer_expires_and_its_bytes_return(make_answer: Make) -> None:
     assert (len(cache), cache.used_bytes) == (0, 0)
 
 
+def test_an_expired_answer_stays_for_as_long_as_it_may_stand_in(make_answer: Make) -> None:
+    cache = MemoryCache(ROOM_FOR_TWO)
+    answer = make_answer(lifetime_ms=10_000, stale_ms=60_000)
+    cache.put(b"a", answer)
+    assert cache.get_stale(b"a", NOW_MS + 9_999, 0) is answer
+    assert cache.get(b"a", NOW_MS + 10_000) is None
+    assert cache.get_stale(b"a", NOW_MS + 10_000, 60) is answer
+    assert cache.get_stale(b"a", NOW_MS + 69_999, 3600) is answer
+    assert cache.used_bytes == ROOM_FOR_TWO // 2
+
+    assert cache.get_stale(b"a", NOW_MS + 70_000, 3600) is None
+    assert cache.get(b"a", NOW_MS + 70_000) is None
+    assert (len(cache), cache.used_bytes) == (0, 0)
+
+
+def test_a_policy_that_has_become_stricter_holds_for_what_is_kept(make_answer: Make) -> None:
+    cache = MemoryCache(ROOM_FOR_TWO)
+    cache.put(b"a", make_answer(lifetime_ms=10_000, stale_ms=60_000))
+    assert cache.get_stale(b"a", NOW_MS + 14_999, 5) is not None
+    assert cache.get_stale(b"a", NOW_MS + 15_000, 5) is None
+    assert cache.get_stale(b"a", NOW_MS + 10_000, 0) is None
+    cache.put(b"b", make_answer(lifetime_ms=10_000))
+    assert cache.get_stale(b"b", NOW_MS + 10_000, 3600) is None
+
+
 def test_an_answer_larger_than_all_is_not_kept_and_evicts_nobody(make_answer: Make) -> None:
     cache = MemoryCache(ROOM_FOR_TWO)
     cache.put(b"a", make_answer())
@@ -60,7 +86,8 @@ def test_it_never_holds_more_than_it_may(steps: list[tuple[str, int, int]]) -> N
         else:
             cache.discard(key)
         held = [answer for answer in map(cache._answers.get, list(cache._answers)) if answer]
-        assert cache.used_bytes == sum(len(answer.body) + ENTRY_OVERHEAD_BYTES for answer in held)
+        sizes = (len(answer.body) + HEADERS_BYTES + ENTRY_OVERHEAD_BYTES for answer in held)
+        assert cache.used_bytes == sum(sizes)
         assert cache.used_bytes <= cache.capacity_bytes
 
 
@@ -72,6 +99,7 @@ def _answer(size: int) -> StoredAnswer:
         source_event=uuid.UUID(int=size),
         stored_at_ms=NOW_MS,
         expires_at_ms=NOW_MS + 2500,
+        stale_until_ms=NOW_MS + 4000 if size % 2 else 0,
         pools=TokenPools(),
         output_reasoning=0,
         units=0,

@@ -52,6 +52,24 @@ async def test_it_expires_with_the_answer(cache: RedisCache, redis: Any, make_an
     assert await cache.get(b"k", NOW_MS + 5_000) is None
 
 
+async def test_it_is_kept_for_as_long_as_it_may_stand_in(
+    cache: RedisCache, redis: Any, make_answer: Make
+) -> None:
+    answer = make_answer(lifetime_ms=5_000, stale_ms=60_000)
+    await cache.put(b"k", answer, NOW_MS)
+    assert 60_000 < await redis.pttl(answer_name(b"k")) <= 65_000
+    assert await cache.get(b"k", NOW_MS + 5_000) is None
+    assert await cache.get_stale(b"k", NOW_MS + 5_000, 60) == answer
+    assert await cache.get_stale(b"k", NOW_MS + 5_000, 0) is None
+    assert await cache.get_stale(b"k", NOW_MS + 65_000, 3600) is None
+
+
+async def test_an_answer_in_an_older_layout_is_a_miss_and_no_damage(cache: RedisCache, redis: Any) -> None:
+    await redis.set(answer_name(b"k"), b"zra1" + bytes(200))
+    assert await cache.get(b"k", NOW_MS) is None
+    assert (cache.damaged, cache.failures) == (0, 0)
+
+
 async def test_a_damaged_value_is_a_miss(cache: RedisCache, redis: Any, make_answer: Make) -> None:
     await cache.put(b"k", make_answer(), NOW_MS)
     await redis.setrange(answer_name(b"k"), 30, b"!")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,18 @@ async def test_what_is_too_large_for_memory_is_given_from_redis(
     await shared.put(b"k", make_answer(), NOW_MS)
     for _ in range(2):
         assert await tiers.fetch(b"k", NOW_MS) is not None
+
+
+async def test_the_youngest_of_all_tiers_stands_in(shared: RedisCache, make_answer: Make) -> None:
+    tiers = Tiers(MemoryCache(10_000), shared)
+    old = make_answer(b"old", lifetime_ms=1_000, stale_ms=60_000)
+    young = msgspec.structs.replace(old, body=b"young", stored_at_ms=NOW_MS + 500)
+    assert await tiers.get_stale(b"k", NOW_MS + 2_000, 60) is None
+    tiers.memory.put(b"k", old)
+    assert await tiers.get_stale(b"k", NOW_MS + 2_000, 60) == old
+    await shared.put(b"k", young, NOW_MS)
+    assert await tiers.get_stale(b"k", NOW_MS + 2_000, 60) == young
+    assert await Tiers(MemoryCache(10_000), None).get_stale(b"k", NOW_MS, 60) is None
 
 
 @given(st.integers(1, 10**7), st.floats(0, 0.99))

@@ -126,6 +126,35 @@ def test_another_upstream_or_metering_rule_is_another_place_in_the_cache() -> No
     assert len({model.upstream_digest for model in catalog.models.values()}) == 4
 
 
+def test_how_calls_are_spread_is_no_other_place_in_the_cache() -> None:
+    catalog = Catalog()
+    spare = {"upstream": "spare", "url": "http://127.0.0.1:9200/v1", "priority": 1}
+    rows = [
+        model_row(model="a", targets=targets({}, spare)),
+        model_row(
+            model="b", targets=targets(spare | {"weight": 9, "priority": 0}, {"idle_timeout_seconds": 1})
+        ),
+        model_row(model="c", targets=targets({}, spare, spare | {"upstream": "same server"}), retry="any"),
+    ]
+    catalog.replace_models(rows, [])
+    assert len({model.upstream_digest for model in catalog.models.values()}) == 1
+
+
+def test_upstreams_keys_are_read_at_every_load_and_missing_ones_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog()
+    row = model_row(targets=targets({"api_key_env": "LOCAL_KEY"}))
+    catalog.replace_models([row], [])
+    assert catalog.models["small"].targets[0].secret is None
+    assert "LOCAL_KEY" in caplog.text
+    for secret in ("sk-one", "sk-two"):
+        monkeypatch.setenv("LOCAL_KEY", secret)
+        catalog.replace_models([row], [])
+        assert catalog.models["small"].targets[0].secret == secret
+    assert "sk-two" not in repr(catalog.models)
+
+
 def test_a_tariff_holds_until_the_next_change() -> None:
     catalog = Catalog()
     catalog.replace_models([model_row()], [plan_row()])

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from cacheproxy.protocols.openai.stream import ChatStreamReader
+from cacheproxy.protocols.openai.assembly import ChatAssembly
+from cacheproxy.protocols.openai.stream import ChunkReader
 from cacheproxy.protocols.request import InferenceRequest
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "openai"
@@ -20,14 +21,18 @@ def chat(*, stream: bool = True, wants_usage: bool = False, **fields: Any) -> In
     return InferenceRequest(model="m", stream=stream, wants_usage=wants_usage, document=document)
 
 
-def read(*chunks: bytes, wants_usage: bool = False) -> ChatStreamReader:
-    reader = ChatStreamReader(wants_usage=wants_usage)
+def chat_reader(*, wants_usage: bool = False) -> ChunkReader:
+    return ChunkReader(ChatAssembly(), wants_usage=wants_usage)
+
+
+def read(*chunks: bytes, wants_usage: bool = False) -> ChunkReader:
+    reader = chat_reader(wants_usage=wants_usage)
     for chunk in chunks:
         reader.feed(chunk)
     return reader
 
 
-def answer_of(reader: ChatStreamReader) -> Any:
+def answer_of(reader: ChunkReader) -> Any:
     answer = reader.answer()
     return None if answer is None else msgspec.json.decode(answer)
 

@@ -96,3 +96,16 @@ def test_any_field_can_be_pointed_to(holder: dict[str, Any], name: str, value: A
 def test_what_is_written_reads_the_same(value: Any) -> None:
     assert document.read(document.write(value)) == value
     assert document.read(document.canonical(value)) == value
+
+
+def test_put_changes_a_copy() -> None:
+    given = {"a": {"b": [1, 2]}, "c": 3}
+    assert document.put(given, "/a/b/1", 5) == {"a": {"b": [1, 5]}, "c": 3}
+    assert document.put(given, "", 5) == 5
+    assert given == {"a": {"b": [1, 2]}, "c": 3}
+
+
+@pytest.mark.parametrize("pointer", ["/x/y", "/c/d", "/a/b/7"])
+def test_put_where_nothing_is(pointer: str) -> None:
+    with pytest.raises(LookupError):
+        document.put({"a": {"b": [1, 2]}, "c": 3}, pointer, 5)

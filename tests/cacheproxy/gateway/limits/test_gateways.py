@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cacheproxy.gateway.errors import BudgetExceeded, RateLimited, TooManyConcurrent
+from cacheproxy.gateway.limits.errors import BudgetExceeded, RateLimited, TooManyConcurrent
 from cacheproxy.gateway.limits.grants import Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.limits.rules import KeyLimits, PlanLimits

@@ -9,7 +9,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheproxy.gateway.errors import BudgetExceeded
+from cacheproxy.gateway.limits.errors import BudgetExceeded
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.limits.local import LocalCounters
 from cacheproxy.gateway.limits.operations import FREE, Operation, RateShare, decode, encode

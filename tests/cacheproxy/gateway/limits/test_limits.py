@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from cacheproxy.gateway.errors import (
-    BudgetExceeded,
-    GatewayError,
-    MaxTokensExceeded,
-    RateLimited,
-    TooManyConcurrent,
-)
+from cacheproxy.gateway.errors import GatewayError
+from cacheproxy.gateway.limits.errors import BudgetExceeded, MaxTokensExceeded, RateLimited, TooManyConcurrent
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.limits.rules import KeyLimits, PlanLimits

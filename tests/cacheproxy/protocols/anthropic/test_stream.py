@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from cacheproxy.protocols import sse
-from cacheproxy.protocols.anthropic import stream as anthropic_stream
 from cacheproxy.protocols.anthropic.events import event
 from cacheproxy.protocols.anthropic.messages import DIALECT, MessagesDialect
 from cacheproxy.protocols.anthropic.stream import MessageStreamReader
@@ -165,7 +164,7 @@ class TestPassing:
         assert reader.feed(stream[:place]) + reader.feed(stream[place:]) + reader.tail() == stream
 
     def test_bytes_without_events_are_let_go_beyond_a_bound(self) -> None:
-        endless = b"x" * anthropic_stream.MAX_EVENT_BYTES
+        endless = b"x" * MessageStreamReader.max_event_bytes
         reader = MessageStreamReader()
         assert reader.feed(endless) == b""
         assert reader.feed(b"y") == endless + b"y"

@@ -7,9 +7,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cacheproxy.protocols import sse
-from cacheproxy.protocols.openai import stream as openai_stream
 from cacheproxy.protocols.openai.chat import DIALECT, ChatDialect
-from tests.cacheproxy.protocols.streams import ANSWERS, CLOSING, STREAMS, answer_of, answers, chat, read
+from cacheproxy.protocols.stream import EventReader
+from tests.cacheproxy.protocols.streams import (
+    ANSWERS,
+    CLOSING,
+    STREAMS,
+    answer_of,
+    answers,
+    chat,
+    chat_reader,
+    read,
+)
 
 HELLO = STREAMS["hello"]
 USAGE_EVENT = next(event for event in HELLO.split(b"\n\n") if b'"choices":[]' in event) + b"\n\n"
@@ -83,7 +92,7 @@ class TestPassing:
         stream = STREAMS[name].replace(b"\n", b"\r\n") if carriage_returns else STREAMS[name]
         whole, pieces = (
             read(stream, wants_usage=wants_usage),
-            openai_stream.ChatStreamReader(wants_usage=wants_usage),
+            chat_reader(wants_usage=wants_usage),
         )
         passed = b"".join(pieces.feed(chunk) for chunk in cut(stream, places))
         asked = stream.replace(b"" if wants_usage else _usage_event(stream), b"")
@@ -93,39 +102,39 @@ class TestPassing:
         assert pieces.finished
 
     def test_every_byte_may_come_alone(self) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=True)
+        reader = chat_reader(wants_usage=True)
         passed = b"".join(reader.feed(HELLO[place : place + 1]) for place in range(len(HELLO)))
         assert passed + reader.tail() == HELLO
         assert answer_of(reader) == ANSWERS["hello"]
 
     def test_a_complete_event_goes_at_once(self) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         first, second = delta(content="a"), delta(content="b")
         assert reader.feed(first) == first
         assert reader.feed(second[:-1]) == b""
         assert reader.feed(second[-1:] + first + second[:5]) == second + first
 
     def test_comments_and_unknown_events_go_at_once(self) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         for bytes_ in (b": keep-alive\n\n", b"event: ping\nid: 5\nretry: 100\n\n"):
             assert reader.feed(bytes_) == bytes_
 
     def test_a_usage_that_was_not_asked_for_is_left_out_and_counted(self) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(USAGE_EVENT) == b""
         assert reader.so_far()["usage"]["total_tokens"] == 21
 
     def test_a_usage_beside_a_choice_is_not_cut_out_of_its_event(self) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(last := STREAMS["litserve"].split(b"\n\n")[2] + b"\n\n") == last
 
     def test_a_chunk_without_choices_or_usage_passes(self) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(filters := event(choices=[], prompt_filter_results=[])) == filters
 
     @pytest.mark.parametrize("closing", [CLOSING, b"data:[DONE]\r\n\r\n", b"data: [DONE]\n", b"data: [DONE]"])
     def test_the_closing_event_waits(self, closing: bytes) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(delta("stop", content="x") + closing) == delta("stop", content="x")
         assert reader.finished
         assert reader.feed(b": late\n\n") == b""
@@ -160,6 +169,7 @@ class TestWhatIsNoAnswer:
             b'event: error\ndata: {"message": "out of memory"}\n\n',
             b"data: out of memory\n\n",
             b"data: [1]\n\n",
+            b"data: null\n\n",
             b'data: {"choices": 5}\n\n',
             b'data: {"choices": [[]]}\n\n',
             b'data: {"choices": [{"index": "0"}]}\n\n',
@@ -171,7 +181,7 @@ class TestWhatIsNoAnswer:
         ],
     )
     def test_an_error_inside_a_stream_goes_on_to_the_client(self, failure: bytes) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(delta(content="x") + failure) == delta(content="x") + failure
         assert reader.feed(delta(None if b'"error"}' in failure else "stop") + CLOSING)
         assert reader.answer() is None
@@ -185,8 +195,8 @@ class TestWhatIsNoAnswer:
         assert reader.answer() is None
 
     def test_bytes_without_events_are_let_go_beyond_a_bound(self) -> None:
-        endless = b"x" * openai_stream.MAX_EVENT_BYTES
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        endless = b"x" * EventReader.max_event_bytes
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(endless) == b""
         assert reader.feed(b"y") == endless + b"y"
         reader.feed(delta("stop", content="x") + CLOSING)
@@ -195,7 +205,7 @@ class TestWhatIsNoAnswer:
     @settings(deadline=None)
     @given(st.binary(max_size=300), st.integers(0, 300))
     def test_any_bytes_pass_unchanged(self, stream: bytes, place: int) -> None:
-        reader = openai_stream.ChatStreamReader(wants_usage=False)
+        reader = chat_reader(wants_usage=False)
         assert reader.feed(stream[:place]) + reader.feed(stream[place:]) + reader.tail() == stream
 
     def test_nothing_so_far(self) -> None:
