@@ -26,7 +26,7 @@ from cacheproxy.gateway.work import Led
 from cacheproxy.protocols.request import JSON, Answer, Batch, Header, InferenceRequest
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
-from metering.usage_event import UsageEvent, second_event_id
+from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Batches:
         if computed is not None:
             events.append(_miss_event(ask, computed))
         if hits:
-            event_id = second_event_id(ask.call.event_id) if events else ask.call.event_id
+            event_id = ask.call.second_event_id if events else ask.call.event_id
             events.append(
                 usage_event(
                     ask,

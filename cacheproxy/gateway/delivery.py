@@ -86,13 +86,6 @@ class Delivery:
             *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
-        self._ended(ask, kind, 200)
-
-    def _ended(self, ask: Ask, outcome: str, status: int) -> None:
-        call = ask.call
-        self._metrics.call_ended(
-            call.route.dialect.surface, ask.facts.model.name, outcome, status, call.elapsed_us()
-        )
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
@@ -102,7 +95,6 @@ class Delivery:
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
         await ask.call.answer(led.status, headers, answer.body)
-        self._ended(ask, ask.outcome if led.parts else "failed", led.status)
 
     async def attend(self, work: Work, ask: Ask) -> None:
         """Listen to *work* for one call, and answer it.
@@ -115,18 +107,13 @@ class Delivery:
         listener = _Listener(work)
         follows = ask is not work.leader
         self._metrics.coalesced_followers += follows
-
-        def hung_up() -> None:
-            self._metrics.client_hung_up()
-            listener.leave()
-
-        watch = ask.call.watch(hung_up)
+        watch = ask.call.watch(listener.leave)
         try:
             await self._attend(work, ask)
         finally:
+            self._metrics.coalesced_followers -= follows
             watch.stop()
             listener.leave()
-            self._metrics.coalesced_followers -= follows
 
     async def _attend(self, work: Work, ask: Ask) -> None:
         reader = await self._relay(work, ask)
@@ -162,12 +149,14 @@ class Delivery:
         own = None
         if request.wants_usage != work.request.wants_usage:
             reader = own = ask.dialect.stream_reader(request)
-        async for part in work.parts(own):
-            if not ask.call.started:
-                await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
-                if _leads(work, ask):
-                    self._metrics.first_token(ask.call.elapsed_us())
-            await ask.call.send(part)
+        self._metrics.open_streams += 1
+        try:
+            async for part in work.parts(own):
+                if not ask.call.started:
+                    await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
+                await ask.call.send(part)
+        finally:
+            self._metrics.open_streams -= 1
         return reader if ask.call.started else None
 
     async def _end_stream(
@@ -176,10 +165,9 @@ class Delivery:
         try:
             await self._record_shared_stream(work, ask, stored or work.used)
         except GatewayError as problem:
-            await _send_error(ask, problem)
+            await _send_error(work, ask, problem)
             return
         await ask.call.send(reader.tail(), last=True)
-        self._ended(ask, ask.outcome if _leads(work, ask) else "coalesced", 200)
 
     async def _break_off(self, work: Work, ask: Ask, problem: GatewayError) -> None:
         """End a stream that has begun with the error, and record what was passed of it."""
@@ -187,8 +175,7 @@ class Delivery:
             await self._record_shared_stream(work, ask, work.used)
         except GatewayError as failure:
             problem = failure
-        await _send_error(ask, problem)
-        self._ended(ask, "failed", problem.status)
+        await _send_error(work, ask, problem)
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
@@ -213,7 +200,9 @@ class _Listener:
             self._work = None
 
 
-async def _send_error(ask: Ask, problem: GatewayError) -> None:
+async def _send_error(work: Work, ask: Ask, problem: GatewayError) -> None:
+    if ask.call.tape is not None:
+        await ask.call.tape.break_off(problem, charged=work.used is not None)
     event = ask.dialect.stream_error(status=problem.status, code=problem.code, message=problem.message)
     await ask.call.send(event, last=True)
 

@@ -59,7 +59,7 @@ class Flight:
         caller = await self._door.let_in(call.headers, call.now, call.client)
         controls = read_controls(call.headers)
         body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
-        ask = self._understanding.ask(call, caller, controls, body)
+        ask = call.ask = self._understanding.ask(call, caller, controls, body)
         if IDEMPOTENCY_KEY in call.headers:
             await self._idempotency.serve_once(ask, self._serve)
         else:

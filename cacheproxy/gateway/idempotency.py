@@ -34,6 +34,7 @@ import msgspec
 
 from cacheproxy.gateway.call import Call, Header, Message
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     BadRequest,
     EventConflict,
@@ -119,6 +120,7 @@ class Replay(NamedTuple):
     async def give(self, call: Call) -> None:
         """Answer *call* with it, under the first call's request id. A stream comes again as a stream's bytes."""
         call.carry_on(self.event_id, self.at)
+        call.ending = "replayed"
         await call.answer(self.head.status, [*self.head.headers, REPLAYED], self.body)
 
 
@@ -261,6 +263,13 @@ class Claim:
         else:
             await self.abandon()
 
+    async def break_off(self, problem: GatewayError, *, charged: bool) -> None:
+        """Free the key of a stream that breaks off uncharged. One that was charged for is kept as it was."""
+        if isinstance(problem, MAY_BE_RECORDED):
+            await self.lapse()
+        elif not charged:
+            await self.abandon()
+
     async def complete(self, status: int, headers: list[Header], body: bytes) -> None:
         """Keep the answer for whoever sends the call again. Await it after the event's commit, before the last byte."""
         kept = self._size <= self._book.max_answer_bytes
@@ -291,7 +300,7 @@ class Claim:
 
 def recorded(call: Call, recording: Awaitable[None]) -> Awaitable[None]:
     """Return *recording*; of a call that was taken over it is fulfilled by the event that the first attempt left."""
-    return _folded(recording) if call.taken_over else recording
+    return step(call, "commit", _folded(recording) if call.taken_over else recording)
 
 
 async def _folded(recording: Awaitable[None]) -> None:

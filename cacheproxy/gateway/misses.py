@@ -21,6 +21,7 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
+from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     GatewayError,
     InternalError,
@@ -33,7 +34,6 @@ from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
-from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
@@ -60,7 +60,6 @@ class Misses:
         recorder: Recorder,
         coalescing: Coalescing,
         limits: Limits,
-        metrics: Metrics,
     ) -> None:
         self._batches = Batches(tiers, recorder)
         self._upstreams = upstreams
@@ -68,7 +67,6 @@ class Misses:
         self._recorder = recorder
         self._coalescing = coalescing
         self._limits = limits
-        self._metrics = metrics
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -85,7 +83,7 @@ class Misses:
 
     async def _result(self, work: Work) -> Result:
         try:
-            found = await self._coalescing.meet(work)
+            found = await step(work.leader.call, "look-up", self._coalescing.meet(work))
         except UpstreamError:
             work.used = _partial(work)
             raise
@@ -171,19 +169,12 @@ class Misses:
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
         compose = partial(ask.dialect.upstream_call, request)
-        upstream, started_ns = "", time.perf_counter_ns()
         try:
             async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
-                upstream, answer = exchange.target.upstream, None
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
-                    answer = await exchange.read()
-                else:
-                    await _stream(work, exchange)
-                self._metrics.upstream_answered(upstream, _since_us(started_ns))
-                return answer
-        except UpstreamError as problem:
-            self._metrics.upstream_failed(upstream or model.name, problem.code)
-            raise
+                    return await exchange.read()
+                await _stream(work, exchange)
+                return None
         except TimeoutError as failure:  # everybody has gone, and so has the time to read on
             raise UpstreamBroken from failure
         finally:

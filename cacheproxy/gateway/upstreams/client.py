@@ -21,7 +21,7 @@ from cacheproxy.gateway.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from cacheproxy.gateway.upstreams.exchange import Exchange
+from cacheproxy.gateway.upstreams.exchange import Exchange, reason
 from cacheproxy.protocols.request import UpstreamCall
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,9 @@ class Client:
             )
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             problem = _problem(target, failure)
-            logger.warning("The upstream %s failed: %s (%s)", target.upstream, problem.message, failure)
+            logger.warning(
+                "The upstream %s failed: %s (%s)", target.upstream, problem.message, reason(failure)
+            )
             raise problem from failure
         if 300 <= response.status < 400:
             response.close()
