@@ -7,10 +7,12 @@ before the last byte.
 import logging
 from collections.abc import Sequence
 
+from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.metrics import Metrics
@@ -55,8 +57,10 @@ class Delivery:
         """
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
+        grant, charged = NO_GRANT, ZERO
         if self._limits.hold(ask):
-            await self._admit_hit(ask, kind, stored)
+            charged = ask.tariff.charged(kind, stored.pools, stored.units)
+            grant = await self._limits.admit_hit(ask, stored.pools, charged)
         event = usage_event(
             ask,
             stored,
@@ -65,7 +69,12 @@ class Delivery:
             source_event=stored.source_event,
             raw_usage=_stale_note(ask, found),
         )
-        await recorded(call, self._recorder.record(event))
+        try:
+            await recorded(call, self._recorder.record(event))
+        except BaseException:  # whatever it was, no event came of it
+            grant.release()
+            raise
+        grant.settle(stored.pools, charged)
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -78,11 +87,6 @@ class Delivery:
             *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
-
-    async def _admit_hit(self, ask: Ask, kind: Outcome, stored: StoredAnswer) -> None:
-        charged = ask.tariff.charged(kind, stored.pools, stored.units)
-        grant = await self._limits.admit_hit(ask, stored.pools, charged)
-        grant.settle(stored.pools, charged)
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
