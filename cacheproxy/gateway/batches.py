@@ -161,7 +161,7 @@ def _joined(
     shared = None
     if total.quality != "suspect":
         shared = ask.stored(answer, total.pools, units=total.units, quality=total.quality)
-    return Led(200, answer, headers, shared, parts, kept if ask.may_store else [])
+    return Led(200, answer, headers, shared, parts, kept if ask.may_store else [], is_whole=True)
 
 
 def _sum(parts: Sequence[Measured | StoredAnswer]) -> Measured:

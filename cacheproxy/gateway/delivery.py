@@ -91,7 +91,7 @@ class Delivery:
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
         answer = led.answer
-        if not ask.facts.as_kept and led.stored is not None:
+        if not ask.facts.as_kept and led.is_whole:
             answer = ask.dialect.give(ask.request(), answer)
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]

@@ -35,6 +35,8 @@ class Led(NamedTuple):
     """What it took: one part, or two where a batch was in part a hit."""
     kept: Sequence[tuple[bytes, StoredAnswer]] = ()
     """What memory has by now and the other tiers are to have, by key."""
+    is_whole: bool = False
+    """Whether it is a complete answer, which the dialect can give in another form."""
 
 
 class Found(NamedTuple):
