@@ -20,6 +20,7 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.work import Found, Led, Work
+from cacheproxy.protocols import document
 from cacheproxy.protocols.request import EVENT_STREAM, Answer, Header, StreamReader
 
 logger = logging.getLogger(__name__)
@@ -230,21 +231,19 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 
 def _hit_status(ask: Ask, found: Found) -> bytes:
     ttl_seconds = (found.stored.expires_at_ms - ask.call.now_ms) // 1000
-    if found.how == "stale":
-        return b"zerorate; hit; fwd=stale; fwd-status=%d; ttl=%d; detail=stale-if-error" % (
-            found.failure_status,
-            ttl_seconds,
-        )
-    return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    if found.how != "stale":
+        return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    answered = b" fwd-status=%d;" % found.failure_status if found.failure_status else b""
+    return b"zerorate; hit; fwd=stale;%b ttl=%d; detail=stale-if-error" % (answered, ttl_seconds)
 
 
 def _stale_note(ask: Ask, found: Found) -> bytes | None:
+    """Return what the event says of a stale answer, and why it was given."""
     if found.how != "stale":
         return None
-    return b'{"stale_if_error":{"age_seconds":%d,"upstream_status":%d}}' % (
-        found.stored.age_seconds(ask.call.now_ms),
-        found.failure_status,
-    )
+    age_seconds = found.stored.age_seconds(ask.call.now_ms)
+    note = {"age_seconds": age_seconds, "upstream_status": found.failure_status or None}
+    return document.write({"stale_if_error": note})
 
 
 def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> Sequence[Header]:

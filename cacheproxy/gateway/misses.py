@@ -22,13 +22,7 @@ from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.current import step
-from cacheproxy.gateway.errors import (
-    GatewayError,
-    InternalError,
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamNotConfigured,
-)
+from cacheproxy.gateway.errors import GatewayError, InternalError
 from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
@@ -36,6 +30,7 @@ from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken, UpstreamError, UpstreamNotConfigured
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.gateway.work import Found, Led, Part, Result, Work
@@ -93,8 +88,8 @@ class Misses:
         """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
         try:
             result = await self._lead(work)
-        except UpstreamError as problem:
-            stale = None if work.begun else await self._stale(work.leader, problem.status)
+        except UpstreamError:
+            stale = None if work.begun else await self._stale(work.leader, 0)
             if stale is None:
                 raise
             return stale

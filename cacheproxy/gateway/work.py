@@ -43,7 +43,7 @@ class Found(NamedTuple):
     stored: StoredAnswer
     how: Literal["exact", "coalesced", "stale"]
     failure_status: int = 0
-    """Of the upstream, where its failure is why a stale answer is given."""
+    """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
 
 
 Result = Led | Found

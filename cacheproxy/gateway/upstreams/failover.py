@@ -13,11 +13,11 @@ from types import TracebackType
 
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.errors import UpstreamError
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.attempt import BUSY, Attempt
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client
+from cacheproxy.gateway.upstreams.errors import UpstreamError
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.route import Lane, Route, Server
 from cacheproxy.protocols.request import UpstreamCall
