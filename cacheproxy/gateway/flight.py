@@ -105,12 +105,9 @@ class Flight:
                 return await self._delivery.attend(work, ask)
             except LeaderFailed as failure:
                 last = attempt == MAX_LEADERS
-                alone = (failure.result is not None and failure.result.status < 300) or (
-                    last
-                    and isinstance(
-                        failure.problem, REFUSALS
-                    )  # of the leader: this call has limits of its own
-                )
+                alone = failure.result is not None and failure.result.status < 300
+                if last and isinstance(failure.problem, REFUSALS):
+                    alone = True  # these were the leader's limits; this call has its own
                 if last and not alone:
                     return await self._fail(ask, failure)
         return await self._delivery.attend(self._begin(ask, alone=True), ask)
