@@ -33,8 +33,6 @@ MAX_DUE = 65_536
 """Replies that a connection may owe; the next command fails at once."""
 MAX_UNSENT_BYTES = 64 << 20
 """Bytes that may wait for a slow connection; while there are more, commands fail at once."""
-TIMER_SECONDS = 0.001
-"""How early uvloop may call a timer, which it rounds to milliseconds: what is due by then is due."""
 
 _NOTHING = object()
 
@@ -256,9 +254,11 @@ class _Connection(asyncio.Protocol):
     def _sweep(self) -> None:
         """Fail the commands whose budget is spent, and the connection if it has been silent for too long."""
         now, self._timer = self._loop.time(), None
-        while self._turns and self._turns[0][0] <= now + TIMER_SECONDS:
+        while self._turns and self._turns[0][0] <= now:
             for reply in self._turns.popleft()[1]:
                 _fail(reply, "no reply within the budget")
+        while self._turns and all(reply.done() for reply in self._turns[0][1]):
+            self._turns.popleft()  # answered: nothing of it can be late any more
         if self._due and now - self._heard_at >= self._stalled_seconds:
             self.give_up("nothing was heard for too long")
         elif self._turns or self._due:

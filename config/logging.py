@@ -57,6 +57,7 @@ def logging_settings(level: str) -> dict[str, Any]:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
+            "python_multipart": {"level": "ERROR"},  # it warns of every form that a client breaks
             "uvicorn": through_root,
             "uvicorn.error": through_root,
             "uvicorn.access": {

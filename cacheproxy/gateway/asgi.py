@@ -66,8 +66,8 @@ class Gateway:
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
-        self._read_gauges()
         self._limits = Limits(settings, self._catalog, self._redis)
+        self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
@@ -167,6 +167,8 @@ class Gateway:
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_evictions", lambda: memory.evictions)
+        read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
+        read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.damaged)

@@ -7,10 +7,12 @@ before the last byte.
 import logging
 from collections.abc import Sequence
 
+from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.metrics import Metrics
@@ -18,6 +20,7 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.work import Found, Led, Work
+from cacheproxy.protocols import document
 from cacheproxy.protocols.request import EVENT_STREAM, Answer, Header, StreamReader
 
 logger = logging.getLogger(__name__)
@@ -54,8 +57,10 @@ class Delivery:
         """
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
+        grant, charged = NO_GRANT, ZERO
         if self._limits.hold(ask):
-            await self._admit_hit(ask, kind, stored)
+            charged = ask.tariff.charged(kind, stored.pools, stored.units)
+            grant = await self._limits.admit_hit(ask, stored.pools, charged)
         event = usage_event(
             ask,
             stored,
@@ -64,7 +69,12 @@ class Delivery:
             source_event=stored.source_event,
             raw_usage=_stale_note(ask, found),
         )
-        await recorded(call, self._recorder.record(event))
+        try:
+            await recorded(call, self._recorder.record(event))
+        except BaseException:  # whatever it was, no event came of it
+            grant.release()
+            raise
+        grant.settle(stored.pools, charged)
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -78,15 +88,10 @@ class Delivery:
         ]
         await call.answer(200, headers, answer.body)
 
-    async def _admit_hit(self, ask: Ask, kind: Outcome, stored: StoredAnswer) -> None:
-        charged = ask.tariff.charged(kind, stored.pools, stored.units)
-        grant = await self._limits.admit_hit(ask, stored.pools, charged)
-        grant.settle(stored.pools, charged)
-
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
         answer = led.answer
-        if not ask.facts.as_kept and led.stored is not None:
+        if not ask.facts.as_kept and led.is_whole:
             answer = ask.dialect.give(ask.request(), answer)
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
@@ -226,21 +231,19 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 
 def _hit_status(ask: Ask, found: Found) -> bytes:
     ttl_seconds = (found.stored.expires_at_ms - ask.call.now_ms) // 1000
-    if found.how == "stale":
-        return b"zerorate; hit; fwd=stale; fwd-status=%d; ttl=%d; detail=stale-if-error" % (
-            found.failure_status,
-            ttl_seconds,
-        )
-    return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    if found.how != "stale":
+        return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    answered = b" fwd-status=%d;" % found.failure_status if found.failure_status else b""
+    return b"zerorate; hit; fwd=stale;%b ttl=%d; detail=stale-if-error" % (answered, ttl_seconds)
 
 
 def _stale_note(ask: Ask, found: Found) -> bytes | None:
+    """Return what the event says of a stale answer, and why it was given."""
     if found.how != "stale":
         return None
-    return b'{"stale_if_error":{"age_seconds":%d,"upstream_status":%d}}' % (
-        found.stored.age_seconds(ask.call.now_ms),
-        found.failure_status,
-    )
+    age_seconds = found.stored.age_seconds(ask.call.now_ms)
+    note = {"age_seconds": age_seconds, "upstream_status": found.failure_status or None}
+    return document.write({"stale_if_error": note})
 
 
 def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> Sequence[Header]:

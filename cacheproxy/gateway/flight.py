@@ -17,6 +17,7 @@ from cacheproxy.gateway.delivery import Delivery, LeaderFailed
 from cacheproxy.gateway.errors import NotCached, Overloaded
 from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.errors import REFUSALS
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.understanding import Ask, Understanding
 from cacheproxy.gateway.work import Found, Work
@@ -103,8 +104,11 @@ class Flight:
             try:
                 return await self._delivery.attend(work, ask)
             except LeaderFailed as failure:
+                last = attempt == MAX_LEADERS
                 alone = failure.result is not None and failure.result.status < 300
-                if attempt == MAX_LEADERS and not alone:
+                if last and isinstance(failure.problem, REFUSALS):
+                    alone = True  # these were the leader's limits; this call has its own
+                if last and not alone:
                     return await self._fail(ask, failure)
         return await self._delivery.attend(self._begin(ask, alone=True), ask)
 

@@ -60,6 +60,7 @@ FAMILIES: Mapping[str, Family] = {
     "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
     "redis_damaged_answers": Family("counter", "Stored answers that could not be read."),
     "limit_fallbacks": Family("counter", "Decisions on limits made without Redis."),
+    "limit_settlements_left": Family("counter", "What calls used that Redis was never told; the sweep tells it."),
     "open_streams": Family("gauge", "Streams on their way to clients."),
     "coalesced_followers": Family("gauge", "Calls that wait for another's answer."),
     "client_disconnects": Family("counter", "Clients that hung up before their answer's end."),
@@ -141,10 +142,6 @@ class Metrics:
         """Count an error of our own, beside the `call_ended` of the call that it ended."""
         self._counts["refusals", (code,)] += 1
 
-    def limit_fell_back(self) -> None:
-        """Count a decision on limits that was made without Redis."""
-        self._counts["limit_fallbacks", ()] += 1
-
     def upstream_answered(self, upstream: str, upstream_us: int) -> None:
         """Count a call to an upstream that was answered to its end."""
         self._histograms["upstream_duration_seconds"].observe(upstream_us, self._upstream[upstream])
@@ -182,12 +179,8 @@ class Metrics:
         """Count one measurement of the event loop's lag."""
         self._histograms["event_loop_lag_seconds"].observe(lag_us)
 
-    def upstream_label(self, upstream: str) -> str:
-        """Return what stands for *upstream* in a label."""
-        return self._upstream[upstream]
-
     def read(self, family: str, reading: Reading) -> None:
-        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per value of the label."""
+        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per upstream."""
         self._readings[family] = reading
 
     def snapshot(self, pid: int) -> Snapshot:
@@ -203,11 +196,14 @@ class Metrics:
         for (name, labels), count in self._counts.items():
             families.setdefault(name, []).append((labels, count))
         for name, reading in self._readings.items():
-            families[name] = _labelled(reading())
+            families[name] = self._labelled(reading())
         return Snapshot(pid, families)
 
-
-def _labelled(value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
-    if isinstance(value, int):
-        return [((), value)]
-    return [((label,), number) for label, number in value.items()]
+    def _labelled(self, value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
+        if isinstance(value, int):
+            return [((), value)]
+        largest: dict[str, int] = {}
+        for upstream, number in value.items():
+            label = self._upstream[upstream]
+            largest[label] = max(number, largest.get(label, number))
+        return [((label,), number) for label, number in largest.items()]

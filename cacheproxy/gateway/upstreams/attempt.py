@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from cacheproxy.gateway.catalog import Target
 from cacheproxy.gateway.current import current_call
-from cacheproxy.gateway.errors import UpstreamError, UpstreamTimeout
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.client import Client
+from cacheproxy.gateway.upstreams.errors import UpstreamError, UpstreamTimeout
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.retry_after import wait_seconds
 from cacheproxy.gateway.upstreams.route import Lane

@@ -14,7 +14,7 @@ import aiohttp
 
 from cacheproxy.gateway.catalog import Target
 from cacheproxy.gateway.config import MIB, GatewaySettings
-from cacheproxy.gateway.errors import (
+from cacheproxy.gateway.upstreams.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLost,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import aiohttp
 
 from cacheproxy.gateway.catalog import Target
-from cacheproxy.gateway.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
 from cacheproxy.protocols.request import Header
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from types import TracebackType
 
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.errors import UpstreamError
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.attempt import BUSY, Attempt
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client
+from cacheproxy.gateway.upstreams.errors import UpstreamError
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.route import Lane, Route, Server
 from cacheproxy.protocols.request import UpstreamCall
@@ -27,7 +27,6 @@ Compose = Callable[[str], UpstreamCall]
 PAUSE_SECONDS = 0.1
 """Before a model's only target is asked a second time."""
 MAX_KNOWN = 10_000
-SEVERITY: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Upstreams:
@@ -42,7 +41,6 @@ class Upstreams:
     ) -> None:
         self._settings = settings
         self._metrics = metrics or Metrics()
-        self._metrics.read("upstream_breaker_state", self._breaker_states)
         self._clock = clock
         self._client = Client(settings)
         self._servers: dict[tuple[str, str, int, float], Server] = {}
@@ -66,9 +64,6 @@ class Upstreams:
     def calls_under_way(self) -> Mapping[str, int]:
         """Return upstream → calls under way, of those that were called."""
         return {name: server.under_way for (name, *_), server in self._servers.items()}
-
-    def _breaker_states(self) -> dict[str, int]:
-        return {self._metrics.upstream_label(name): SEVERITY[state] for name, state in self.states().items()}
 
     def exchange(self, model: Model, compose: Compose, user_agent: str | None) -> "Asking":
         """Return an ``async with`` of the first answer worth having to a call, once its head has come.

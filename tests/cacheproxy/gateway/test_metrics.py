@@ -76,7 +76,6 @@ def test_names_are_bounded_and_nothing_is_lost() -> None:
 
 def test_everything_has_a_method_and_a_place() -> None:
     metrics = Metrics()
-    metrics.limit_fell_back()
     metrics.upstream_answered("local", 900)
     metrics.added(90)
     metrics.batch_committed(64, 700)
@@ -87,7 +86,6 @@ def test_everything_has_a_method_and_a_place() -> None:
     metrics.open_streams, metrics.coalesced_followers = 4, 5
     metrics.read("upstream_breaker_state", lambda: {"local": 2})
     text = shown(metrics)
-    assert of(text, "limit_fallbacks_total") == 1
     assert of(text, "recorder_batch_events_bucket", le="64.0") == 1
     assert of(text, "recorder_batch_events_bucket", le="32.0") == 0
     assert of(text, "recorder_spooled_events_total") == 3
