@@ -159,7 +159,7 @@ class Call:
         """Send a whole answer. Our request id is added to *headers*."""
         self.started = True
         self.status = status
-        headers.append((b"x-request-id", self.request_id))
+        self._sign(headers)
         await self._deliver(
             {"type": "http.response.start", "status": status, "headers": headers},
             {"type": "http.response.body", "body": body},
@@ -170,12 +170,17 @@ class Call:
         self.started = True
         self.status = status
         self.streamed_after_us = self.elapsed_us()
-        headers.append((b"x-request-id", self.request_id))
+        self._sign(headers)
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send(self, part: bytes, *, last: bool = False) -> None:
         """Send a part of the body."""
         await self._deliver({"type": "http.response.body", "body": part, "more_body": not last})
+
+    def _sign(self, headers: list[Header]) -> None:
+        headers.append((b"x-request-id", self.request_id))
+        if name := self.route.dialect.id_header:
+            headers.append((name, self.request_id))
 
     async def _deliver(self, *messages: Message) -> None:
         try:
