@@ -9,7 +9,7 @@ import asyncio
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
-from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.call import Call, ClientGone
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
@@ -103,6 +103,8 @@ class Flight:
             try:
                 return await self._delivery.attend(work, ask)
             except LeaderFailed as failure:
+                if ask.call.gone:
+                    raise ClientGone from failure  # nobody is left to lead for
                 alone = failure.result is not None and failure.result.status < 300
                 if attempt == MAX_LEADERS and not alone:
                     return await self._fail(ask, failure)

@@ -24,6 +24,7 @@ from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.errors import (
     GatewayError,
     InternalError,
+    NobodyWaits,
     UpstreamBroken,
     UpstreamError,
     UpstreamNotConfigured,
@@ -89,6 +90,8 @@ class Misses:
         except UpstreamError:
             work.used = _partial(work)
             raise
+        if found is None and work.is_deserted:
+            raise NobodyWaits
         return found or await self._lead_or_stand_in(work)
 
     async def _lead_or_stand_in(self, work: Work) -> Result:
@@ -268,12 +271,15 @@ async def _stream(work: Work, exchange: Exchange) -> None:
     """Take the stream in until its closing event.
 
     Raises:
-        UpstreamBroken: it ended without one.
+        UpstreamBroken: it ended without one, or has nothing else.
     """
     work.begin(tuple(exchange.headers))
     async for chunk in exchange.chunks():
         if work.feed(chunk):
-            return await exchange.finish(END_SECONDS)
+            await exchange.finish(END_SECONDS)
+            if work.begun or (work.reader is not None and work.reader.answer() is not None):
+                return
+            break
     raise UpstreamBroken
 
 

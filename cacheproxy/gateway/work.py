@@ -84,7 +84,7 @@ class Work:
 
         It is an `async with`; TimeoutError comes out of it when it has run out. `heard_out` ends it.
         """
-        self._patience = asyncio.timeout(None)
+        self._patience = asyncio.timeout_at(None if self._drain is None else self._drain.when())
         return self._patience
 
     def heard_out(self) -> None:
@@ -110,18 +110,25 @@ class Work:
     def end(self, result: Result) -> None:
         """Give the result to everybody."""
         self.result.set_result(result)
+        self._end_drain()
         self._tell()
 
     def fail(self, problem: GatewayError) -> None:
         """Tell everybody that there is none."""
         self.result.set_exception(problem)
         self.result.exception()  # perhaps nobody listens any more, and that is no error
+        self._end_drain()
         self._tell()
 
     @property
     def begun(self) -> bool:
         """Whether a part of the answer was passed to whoever listens."""
         return any(self._passed)
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody listens any more."""
+        return not self._listeners
 
     @property
     def ended(self) -> bool:
@@ -133,9 +140,7 @@ class Work:
     def join(self) -> None:
         """Listen."""
         self._listeners += 1
-        if self._drain is not None:
-            self._drain.cancel()
-            self._drain = None
+        self._end_drain()
 
     def leave(self) -> None:
         """Stop listening. When nobody does, the upstream is read on for as long as the leader's plan says."""
@@ -178,6 +183,11 @@ class Work:
         self._events_unheard += chunk.count(b"\n\n")  # servers send one event a token, or nearly so
         if self._events_unheard > self._drain_tokens:
             self._give_up()
+
+    def _end_drain(self) -> None:
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
 
     def _give_up(self) -> None:
         if self._patience is not None and not self._listeners:
