@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from tests.faults.matrix import Leaves
 from tests.faults.server import Play
 
-LAST_WORD = b'"."'
+FIRST_WORD, LAST_WORD = b'"Hello"', b'"."'
 
 
 class Seen(NamedTuple):
@@ -29,19 +29,20 @@ class Seen(NamedTuple):
         return code
 
 
-def question(cell_name: str, model: str, *, streamed: bool) -> dict[str, Any]:
+def question(prompt: str, model: str, *, streamed: bool) -> dict[str, Any]:
     """Return the body of a cell's call; its prompt names the cell."""
-    return {"model": model, "stream": streamed, "messages": [{"role": "user", "content": cell_name}]}
+    return {"model": model, "stream": streamed, "messages": [{"role": "user", "content": prompt}]}
 
 
 async def call(url: str, key: str, play: Play, model: str) -> Seen:
     """Make the cell's call, and leave where the cell says."""
-    body = json.dumps(question(play.cell.name, model, streamed=play.cell.streamed)).encode()
-    head = _head(key, len(body), play.cell.fault.control)
+    cell = play.cell
+    body = json.dumps(question(play.prompt, model, streamed=cell.streamed)).encode()
+    head = _head(key, len(body), cell.fault.control)
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
-        leaves = play.cell.leaves
+        leaves = cell.leaves
         if leaves in {Leaves.IN_HEAD, Leaves.IN_BODY}:
             writer.write(head[:40] if leaves is Leaves.IN_HEAD else head + body[:20])
             await writer.drain()
@@ -50,9 +51,10 @@ async def call(url: str, key: str, play: Play, model: str) -> Seen:
         writer.write(head + body)
         if leaves is Leaves.NEVER:
             return parsed(await reader.read())
-        if leaves in {Leaves.IN_STREAM, Leaves.BEFORE_END}:
-            await reader.readuntil(b'"Hello"' if leaves is Leaves.IN_STREAM else LAST_WORD)
-        if leaves is not Leaves.IN_STREAM:
+        hears_words = cell.streamed and leaves in {Leaves.IN_STREAM, Leaves.BEFORE_END}
+        if hears_words:
+            await reader.readuntil(FIRST_WORD if leaves is Leaves.IN_STREAM else LAST_WORD)
+        if not hears_words or leaves is Leaves.BEFORE_END:
             await play.reached.wait()
             await asyncio.sleep(0.15)  # whatever was sent has arrived
         return Seen(left_at=time.time())

@@ -138,6 +138,11 @@ FAULTS = (
 )  # fmt: skip
 
 
+def fault(name: str) -> Fault:
+    """Return the fault of this name."""
+    return next(fault for fault in FAULTS if fault.name == name)
+
+
 class Cell(NamedTuple):
     """One combination."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +22,8 @@ from tests.fakes.wire import Wire, wire_to_postgres, wire_to_redis
 from tests.faults import client
 from tests.faults.client import Seen
 from tests.faults.matrix import Cell, Leaves, World
-from tests.faults.server import Play
+from tests.faults.server import Pair, Play
+from tests.faults.sharing import Scene
 
 LATE_SECONDS = 0.35
 """How long a recording takes where a client is to leave before it ends."""
@@ -44,14 +44,23 @@ class Played(NamedTuple):
     kept: bool
 
 
+class PlayedScene(NamedTuple):
+    """What came of a leader and a follower."""
+
+    leader: Seen
+    follower: Seen
+    calls: int
+    events: Sequence[Any]
+
+
 class Leftovers(NamedTuple):
     """What there was of a gateway after everything, which should be nothing."""
 
     leases: int
     works: int
     calls_upstream: int
-    tasks: Sequence[str]
-    sockets: int
+    tasks: Sequence[str] = ()
+    sockets: int = 0
 
 
 class Stage(NamedTuple):
@@ -77,7 +86,8 @@ class Stage(NamedTuple):
             redis.cut()
 
     async def mend(self) -> None:
-        """Give everything back, and wait until what was spooled is recorded."""
+        """Give everything back once the works have ended, and wait until what was spooled is recorded."""
+        await asyncio.wait_for(self.gateway._flight.drain(), 30)
         for wire in self.wires:
             wire.late_seconds = 0
             wire.mend()
@@ -91,6 +101,29 @@ class Stage(NamedTuple):
             return False
 
         await eventually(well, within_seconds=20)
+
+    async def leftovers(self) -> Leftovers:
+        """Return what there still is of the calls. Leases that could not be given up end by themselves."""
+
+        async def no_lease() -> bool:
+            return not await self.redis.keys("zerorate:flight:*")
+
+        with contextlib.suppress(TimeoutError):
+            await eventually(no_lease, within_seconds=4)
+        return Leftovers(
+            leases=len(await self.redis.keys("zerorate:flight:*")),
+            works=len(self.gateway._flight._under_way) + len(self.gateway._coalescing._works),
+            calls_upstream=sum(self.gateway._upstreams.calls_under_way().values()),
+        )
+
+    async def listened_to(self, prompt: str) -> None:
+        """Return once two calls wait for the answer to *prompt*."""
+
+        async def by_two() -> bool:
+            works = self.gateway._coalescing._works.values()
+            return any(work._listeners == 2 for work in works if prompt.encode() in work.leader.body)
+
+        await eventually(by_two, within_seconds=20)
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +164,7 @@ async def staged(servers: Servers, callers: Iterable[str]) -> AsyncIterator[Stag
 
 async def play(world: World, cells: Sequence[Cell], servers: Servers) -> tuple[dict[str, Played], Leftovers]:
     """Play all *cells* in *world*; return what came of each, and what was left of the gateway."""
-    before = _sockets(), asyncio.all_tasks()
+    before = _sockets()
     async with staged(servers, [cell.name for cell in cells]) as stage:
         keys = stage.keys
         await stage.take_away(world)
@@ -139,25 +172,58 @@ async def play(world: World, cells: Sequence[Cell], servers: Servers) -> tuple[d
         for wire in stage.wires:
             wire.late_seconds = LATE_SECONDS
         seen |= await _play_all(stage, [cell for cell in cells if cell.leaves is Leaves.BEFORE_END], keys)
-        await asyncio.wait_for(stage.gateway._flight.drain(), 30)
         await stage.mend()
         events = await stage.rows.events()
         async with aiohttp.ClientSession() as session:
             kept = {cell.name: await _is_kept(stage, session, cell, keys[cell.name][1]) for cell in cells}
-        works = len(stage.gateway._flight._under_way) + len(stage.gateway._coalescing._works)
-        calls_upstream = sum(stage.gateway._upstreams.calls_under_way().values())
-        leases = await _leases_left(stage.redis)
-    after = asyncio.all_tasks() - before[1]
-    left = Leftovers(leases, works, calls_upstream, [repr(task) for task in after], _sockets() - before[0])
+        left = await stage.leftovers()
+    left = left._replace(tasks=_tasks(), sockets=_sockets() - before)
     played = {
         cell.name: Played(
             seen[cell.name],
-            [event for event in events if event["api_key_id"] == keys[cell.name][0]],
+            _events_of(events, keys[cell.name][0]),
             kept[cell.name],
         )
         for cell in cells
     }
     return played, left
+
+
+async def play_scenes(
+    world: World, scenes: Sequence[Scene], servers: Servers
+) -> tuple[dict[str, PlayedScene], Leftovers]:
+    """Play all *scenes* in *world*, as `play` does."""
+    before = _sockets()
+    async with staged(servers, [scene.name for scene in scenes]) as stage:
+        await stage.take_away(world)
+        pairs = [Pair(scene) for scene in scenes]
+        stage.plays.update((pair.prompt, pair) for pair in pairs)
+        async with asyncio.timeout(60):
+            seen = await asyncio.gather(*(_play_scene(stage, pair) for pair in pairs))
+        await asyncio.sleep(0.1)
+        await stage.mend()
+        events = await stage.rows.events()
+        left = await stage.leftovers()
+    left = left._replace(tasks=_tasks(), sockets=_sockets() - before)
+    played = {
+        pair.prompt: PlayedScene(*both, pair.calls, _events_of(events, stage.keys[pair.prompt][0]))
+        for pair, both in zip(pairs, seen, strict=True)
+    }
+    return played, left
+
+
+async def _play_scene(stage: Stage, pair: Pair) -> tuple[Seen, Seen]:
+    key = stage.keys[pair.prompt][1]
+    leader = asyncio.create_task(client.call(stage.url, key, pair, "qwen-small"))
+    await pair.asked.wait()
+    follower = asyncio.create_task(client.call(stage.url, key, pair.follower, "qwen-small"))
+    await stage.listened_to(pair.prompt)
+    pair.joined.set()
+    return await leader, await follower
+
+
+def _events_of(events: Sequence[Any], api_key_id: int) -> list[Any]:
+    return [event for event in events if event["api_key_id"] == api_key_id]
 
 
 async def _furnish(rows: Rows, upstream: FakeUpstream) -> Tenant:
@@ -203,15 +269,9 @@ async def _is_kept(stage: Stage, session: aiohttp.ClientSession, cell: Cell, key
     return asked.status == 200
 
 
-async def _leases_left(redis: Any) -> int:
-    """Return how many keys are still led; what could not be given up ends within its lease."""
-
-    async def none() -> bool:
-        return not [key async for key in redis.scan_iter("zerorate:flight:*")]
-
-    with contextlib.suppress(TimeoutError):
-        await eventually(none, within_seconds=4)
-    return len([key async for key in redis.scan_iter("zerorate:flight:*")])
+def _tasks() -> list[str]:
+    """Return the tasks of this event loop beside the one that plays."""
+    return [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
 
 
 def _sockets() -> int:
