@@ -46,7 +46,7 @@ class Flight:
         self._misses = misses
         self._delivery = delivery
         self._idempotency = idempotency
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], Work] = {}
 
     async def serve(self, call: Call) -> None:
         """Answer one call.
@@ -77,6 +77,11 @@ class Flight:
         """Wait until no work is under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+
+    def break_off(self) -> None:
+        """Read no upstream any further: what was streamed so far is recorded, and that ends the works."""
+        for work in self._under_way.values():
+            work.break_off()
 
     def _remembered(self, ask: Ask) -> StoredAnswer | None:
         """Return the answer that memory has for this call, if it may be given and is young enough."""
@@ -124,6 +129,6 @@ class Flight:
         if not alone:
             self._coalescing.announce(work)
         task = asyncio.create_task(self._misses.run(work))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way[task] = work
+        task.add_done_callback(self._under_way.pop)
         return work

@@ -91,6 +91,11 @@ class Work:
         """Say that the upstream is through: nobody's patience matters any more."""
         self._patience = None
 
+    def break_off(self) -> None:
+        """Read the upstream no further, whoever listens."""
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
     def begin(self, head: tuple[Header, ...]) -> None:
         """Say what kind of stream comes."""
         self.head = head
@@ -190,8 +195,8 @@ class Work:
             self._drain = None
 
     def _give_up(self) -> None:
-        if self._patience is not None and not self._listeners:
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        if not self._listeners:
+            self.break_off()
 
     def _news(self) -> asyncio.Future[None]:
         news = asyncio.get_running_loop().create_future()

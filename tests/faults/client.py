@@ -21,6 +21,11 @@ class Seen(NamedTuple):
     left_at: float = 0.0
 
     @property
+    def document(self) -> Any:
+        """Return the body as JSON."""
+        return json.loads(self.body)
+
+    @property
     def code(self) -> str:
         """Return the code of the error, in the body or in a stream's last event; "" where there is none."""
         text = self.body.removesuffix(b"data: [DONE]\n\n").rsplit(b"data: ", 1)[-1]

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.faults.conftest import empty
-from tests.faults.matrix import Cell, Leaves, World, cells
+from tests.faults.conftest import emptied
+from tests.cacheproxy.gateway.test_streaming import DONE, text_of
+from tests.faults.client import Seen
+from tests.faults.matrix import Cell, Leaves, Outcome, World, cells
 from tests.faults.stage import Leftovers, Played, Servers, play
 
 pytestmark = pytest.mark.django_db
@@ -18,8 +20,8 @@ Show = tuple[World, dict[str, Played], Leftovers]
 def show(request: pytest.FixtureRequest, servers: Servers) -> Show:
     """Play every cell of a world at once."""
     world: World = request.param
-    empty(servers.database_url)
-    return world, *asyncio.run(play(world, list(cells(world)), servers))
+    with emptied(servers):
+        return world, *asyncio.run(play(world, list(cells(world)), servers))
 
 
 @pytest.mark.parametrize("cell", list(cells(World.WELL)), ids=lambda cell: cell.name)
@@ -33,10 +35,23 @@ def test_a_cell_comes_to_what_the_table_says(show: Show, cell: Cell) -> None:
 
     if cell.leaves is Leaves.NEVER:
         assert (seen.status, seen.code) == (expected.status, expected.code)
+        check_said(cell, seen, expected)
     assert [f"{event['outcome']} {event['quality']}" for event in events] == [expected.event] * bool(expected.event)
     assert kept is expected.kept
     for event in events:
         assert seen.headers.get("x-request-id", str(event["event_id"])) == str(event["event_id"])
+
+
+def check_said(cell: Cell, seen: Seen, expected: Outcome) -> None:
+    """Check that a whole answer is whole, that a failed one cannot be taken for whole, and what its headers say."""
+    if seen.headers["content-type"].startswith("text/event-stream"):
+        assert seen.body.endswith(DONE) is (expected.code in {"", "of_its_own"})
+        assert expected.code or text_of(seen.body) == "Hello there."
+    elif not expected.code:
+        assert seen.document["choices"][0]["message"]["content"] == "Hello there."
+        assert seen.headers["cache-status"].endswith("; stored") is expected.kept
+        assert ("x-zerorate-cost" in seen.headers) is bool(expected.event)
+    assert ("retry-after" in seen.headers) is (seen.status == 503 and expected.code == "recorder_unavailable")
 
 
 def test_nothing_is_left(show: Show) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.faults.conftest import empty
+from tests.faults.conftest import emptied
 from tests.faults.matrix import World
 from tests.faults.sharing import SCENES, Scene
 from tests.faults.stage import Leftovers, PlayedScene, Servers, play_scenes
@@ -22,8 +22,8 @@ Show = tuple[dict[str, PlayedScene], Leftovers]
 )
 def show(request: pytest.FixtureRequest, servers: Servers) -> Show:
     """Play every scene at once."""
-    empty(servers.database_url)
-    return asyncio.run(play_scenes(request.param, SCENES, servers))
+    with emptied(servers):
+        return asyncio.run(play_scenes(request.param, SCENES, servers))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
