@@ -18,7 +18,7 @@ SELECT 1, 0, system_identifier FROM pg_control_system() ON CONFLICT DO NOTHING;
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def database_url(django_db_setup: None) -> str:
     """Return the URL of the test database, for processes and connections of their own."""
     return url_of_test_database()

@@ -1,6 +1,7 @@
 """The data plane as an ASGI application: paths to flows, errors to answers, parts put together."""
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from cacheproxy.gateway.tracing import Tracing
 
 logger = logging.getLogger(__name__)
+
+BREAK_OFF_SECONDS = 3.0
+"""For the calls that a shutdown breaks off to record what was streamed of them."""
 
 
 class Gateway:
@@ -98,8 +102,12 @@ class Gateway:
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
         self.health.draining = True
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
+                await self._flight.drain()
+        self._flight.break_off()
+        try:
+            async with asyncio.timeout(BREAK_OFF_SECONDS):
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback

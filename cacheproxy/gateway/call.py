@@ -132,18 +132,16 @@ class Call:
         """
         if int(self.headers.get(b"content-length", b"0")) > limit_bytes:
             raise BodyTooLarge(limit_bytes)
-        message = await self._receive()
-        body: bytes = _part(message)
-        if not message.get("more_body"):
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body"):
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await self._receive()
             parts.append(_part(message))
             size += len(parts[-1])
             if size > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
-        return b"".join(parts)
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def watch(self, on_gone: Callable[[], None]) -> "Watch":
         """Return a watch that calls *on_gone* when the client hangs up. To be used after the body was read."""

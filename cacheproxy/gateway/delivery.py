@@ -132,11 +132,11 @@ class Delivery:
         if reader is not None:
             await self._end_stream(work, ask, reader, result.stored)
         elif isinstance(result, Found):
-            await self.hit(ask, result)
+            await self._share(ask, result)
         elif leads or _is_final(result.status):
             await self.give(ask, result)
         elif result.stored is not None:
-            await self._share(ask, result.stored)
+            await self._share(ask, Found(result.stored, "coalesced"))
         else:
             raise LeaderFailed(result=result)
 
@@ -154,6 +154,8 @@ class Delivery:
         try:
             async for part in work.parts(own):
                 if not ask.call.started:
+                    if ask.call.gone and not _leads(work, ask):
+                        return None  # who has gone before the first of it came gets and pays nothing
                     await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
                 await ask.call.send(part)
         finally:
@@ -183,10 +185,10 @@ class Delivery:
             event = usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
             await recorded(ask.call, self._recorder.record(event))
 
-    async def _share(self, ask: Ask, stored: StoredAnswer) -> None:
-        """Give a leader's answer to one who listened; who has gone before it came gets and pays nothing."""
+    async def _share(self, ask: Ask, found: Found) -> None:
+        """Give what was found to one who listened; who has gone before it came gets and pays nothing."""
         if not ask.call.gone:
-            await self.hit(ask, Found(stored, "coalesced"))
+            await self.hit(ask, found)
 
 
 class _Listener:

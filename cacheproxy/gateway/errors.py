@@ -29,6 +29,7 @@
     │   ├── IdempotencyKeyInUse               idempotency_key_in_use
     │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
+    ├── NobodyWaits                   499     client_gone
     ├── RateLimited                   429     rate_limit_exceeded
     │   └── TooManyConcurrent                 rate_limit_exceeded
     ├── InternalError                 500     internal_error
@@ -300,6 +301,16 @@ class BodyTooLarge(GatewayError):
         super().__init__(
             f"The request body is larger than {limit_bytes} bytes, the limit here. Send less in one call."
         )
+
+
+class NobodyWaits(GatewayError):
+    """Every client that asked hung up before the upstream was asked: nobody is told, but metrics."""
+
+    status = 499
+    code = "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The client hung up before its call's turn came.")
 
 
 class InternalError(GatewayError):

@@ -9,7 +9,7 @@ import asyncio
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
-from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.call import Call, ClientGone
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
@@ -47,7 +47,7 @@ class Flight:
         self._misses = misses
         self._delivery = delivery
         self._idempotency = idempotency
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], Work] = {}
 
     async def serve(self, call: Call) -> None:
         """Answer one call.
@@ -79,6 +79,11 @@ class Flight:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
+    def break_off(self) -> None:
+        """Read no upstream any further: what was streamed so far is recorded, and that ends the works."""
+        for work in self._under_way.values():
+            work.break_off()
+
     def _remembered(self, ask: Ask) -> StoredAnswer | None:
         """Return the answer that memory has for this call, if it may be given and is young enough."""
         if not ask.may_read or ask.facts.key is None:
@@ -104,6 +109,8 @@ class Flight:
             try:
                 return await self._delivery.attend(work, ask)
             except LeaderFailed as failure:
+                if ask.call.gone:
+                    raise ClientGone from failure  # nobody is left to lead for
                 last = attempt == MAX_LEADERS
                 alone = failure.result is not None and failure.result.status < 300
                 if last and isinstance(failure.problem, REFUSALS):
@@ -126,6 +133,6 @@ class Flight:
         if not alone:
             self._coalescing.announce(work)
         task = asyncio.create_task(self._misses.run(work))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way[task] = work
+        task.add_done_callback(self._under_way.pop)
         return work

@@ -22,7 +22,7 @@ from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.current import step
-from cacheproxy.gateway.errors import GatewayError, InternalError
+from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits
 from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
@@ -82,6 +82,8 @@ class Misses:
         except UpstreamError:
             work.used = _partial(work)
             raise
+        if found is None and work.is_deserted:
+            raise NobodyWaits
         return found or await self._lead_or_stand_in(work)
 
     async def _lead_or_stand_in(self, work: Work) -> Result:
@@ -253,12 +255,15 @@ async def _stream(work: Work, exchange: Exchange) -> None:
     """Take the stream in until its closing event.
 
     Raises:
-        UpstreamBroken: it ended without one.
+        UpstreamBroken: it ended without one, or has nothing else.
     """
     work.begin(tuple(exchange.headers))
     async for chunk in exchange.chunks():
         if work.feed(chunk):
-            return await exchange.finish(END_SECONDS)
+            await exchange.finish(END_SECONDS)
+            if work.begun or (work.reader is not None and work.reader.answer() is not None):
+                return
+            break
     raise UpstreamBroken
 
 

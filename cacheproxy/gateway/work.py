@@ -86,12 +86,17 @@ class Work:
 
         It is an `async with`; TimeoutError comes out of it when it has run out. `heard_out` ends it.
         """
-        self._patience = asyncio.timeout(None)
+        self._patience = asyncio.timeout_at(None if self._drain is None else self._drain.when())
         return self._patience
 
     def heard_out(self) -> None:
         """Say that the upstream is through: nobody's patience matters any more."""
         self._patience = None
+
+    def break_off(self) -> None:
+        """Read the upstream no further, whoever listens."""
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     def begin(self, head: tuple[Header, ...]) -> None:
         """Say what kind of stream comes."""
@@ -112,18 +117,25 @@ class Work:
     def end(self, result: Result) -> None:
         """Give the result to everybody."""
         self.result.set_result(result)
+        self._end_drain()
         self._tell()
 
     def fail(self, problem: GatewayError) -> None:
         """Tell everybody that there is none."""
         self.result.set_exception(problem)
         self.result.exception()  # perhaps nobody listens any more, and that is no error
+        self._end_drain()
         self._tell()
 
     @property
     def begun(self) -> bool:
         """Whether a part of the answer was passed to whoever listens."""
         return any(self._passed)
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody listens any more."""
+        return not self._listeners
 
     @property
     def ended(self) -> bool:
@@ -135,9 +147,7 @@ class Work:
     def join(self) -> None:
         """Listen."""
         self._listeners += 1
-        if self._drain is not None:
-            self._drain.cancel()
-            self._drain = None
+        self._end_drain()
 
     def leave(self) -> None:
         """Stop listening. When nobody does, the upstream is read on for as long as the leader's plan says."""
@@ -181,9 +191,14 @@ class Work:
         if self._events_unheard > self._drain_tokens:
             self._give_up()
 
+    def _end_drain(self) -> None:
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
+
     def _give_up(self) -> None:
-        if self._patience is not None and not self._listeners:
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        if not self._listeners:
+            self.break_off()
 
     def _news(self) -> asyncio.Future[None]:
         news = asyncio.get_running_loop().create_future()

@@ -92,7 +92,7 @@ class Client:
             UpstreamUnreachable: no connection was made.
             UpstreamLost: it was lost before the head; whether the call was worked on, nobody knows.
             UpstreamTimeout: no head in time.
-            UpstreamBroken: a redirect, or not HTTP.
+            UpstreamBroken: neither an answer nor an error, as a redirect; or not HTTP.
         """
         target = address.target
         assert self._session is not None, "start() comes first"
@@ -113,9 +113,13 @@ class Client:
                 "The upstream %s failed: %s (%s)", target.upstream, problem.message, reason(failure)
             )
             raise problem from failure
-        if 300 <= response.status < 400:
+        if response.status // 100 not in {2, 4, 5}:
             response.close()
-            logger.warning("The upstream %s answers with a redirect, which is not followed.", target.upstream)
+            logger.warning(
+                "The upstream %s answers with status %d; redirects are not followed.",
+                target.upstream,
+                response.status,
+            )
             raise UpstreamBroken
         return Exchange(target, response, self._settings.max_answer_bytes)
 
