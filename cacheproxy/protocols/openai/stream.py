@@ -50,10 +50,11 @@ class ChunkReader(EventReader):
         try:
             chunk = document.read(data)
             self._assembly.add(chunk)
-        except (ValueError, RecursionError):  # it goes to the client all the same: this reader is no judge
+            kind = chunk.get("object")
+        except (ValueError, AttributeError, RecursionError):  # it goes to the client all the same: this reader is no judge
             self.sound = False
             return True
-        if name == b"error" or chunk.get("error") or chunk.get("object") == "error":
+        if name == b"error" or chunk.get("error") or kind == "error":
             self.sound = False
         return bool(chunk.get("choices")) or not chunk.get("usage")
 
