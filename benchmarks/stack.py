@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -18,6 +19,13 @@ from tenants import keys
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("ZERORATE_HOME") or ROOT / "var") / "bench"
 START_SECONDS = 30
+
+
+class Served(NamedTuple):
+    """A server in a process of its own."""
+
+    port: int
+    pid: int
 
 
 @contextlib.contextmanager
@@ -80,22 +88,42 @@ SELECT id, 'bench', %(public_id)s, %(digest)s, ARRAY['inference'], now() FROM te
 """
 
 
+OWN_PROTOCOL = "config.http:Http"
+
+
 @contextlib.contextmanager
-def serving(app: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """Serve *app* in one uvicorn process; yield its port."""
-    port = _free_port()
-    options = ["--loop", "uvloop", "--http", "config.http:Http", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]
+def serving(app: str, environment: Mapping[str, str], *, http: str = OWN_PROTOCOL) -> Iterator[Served]:
+    """Serve *app* in one uvicorn process."""
+    options = [
+        "--loop",
+        "uvloop",
+        "--http",
+        http,
+        "--no-proxy-headers",
+        "--no-access-log",
+        "--log-level",
+        "warning",
+    ]
+    with running("uvicorn", app, *options, "--port", environment=environment) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def running(*module: str, environment: Mapping[str, str]) -> Iterator[Served]:
+    """Run ``python -m MODULE… PORT`` until the block ends."""
+    port = free_port()
+    command = [sys.executable, "-m", *module, str(port)]
     process = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
     try:
         _wait_for(port)
-        yield port
+        yield Served(port, process.pid)
     finally:
         process.terminate()
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

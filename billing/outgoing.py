@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from billing.errors import WebhookNotTaken
 
@@ -51,14 +52,15 @@ def signature(secret: str, sent_at: int, body: bytes) -> str:
 
 
 async def _post(url: str, body: bytes, headers: Mapping[str, str], *, private_networks: bool) -> int:
+    target = URL(url)  # read once, by whom the connection is made too
     resolver = ThreadedResolver() if private_networks else _PublicOnly()
     if not private_networks:
-        _refuse_private(aiohttp.client.URL(url).host or "")
+        _refuse_private(target.host or "")
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+        session.post(target, data=body, headers=headers, allow_redirects=False) as response,
     ):
         return response.status
 

@@ -257,6 +257,8 @@ class _Connection(asyncio.Protocol):
         while self._turns and self._turns[0][0] <= now:
             for reply in self._turns.popleft()[1]:
                 _fail(reply, "no reply within the budget")
+        while self._turns and all(reply.done() for reply in self._turns[0][1]):
+            self._turns.popleft()  # answered: nothing of it can be late any more
         if self._due and now - self._heard_at >= self._stalled_seconds:
             self.give_up("nothing was heard for too long")
         elif self._turns or self._due:

@@ -1,9 +1,10 @@
 """Celery: when things happen. Every task sweeps for due rows; a retry is the next sweep."""
 
+import logging
 import os
 from urllib.parse import parse_qs, urlsplit
 
-from celery import Celery
+from celery import Celery, signals
 from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -29,7 +30,6 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    worker_hijack_root_logger=False,
     timezone="UTC",
     beat_schedule={
         "roll_up_usage": {
@@ -66,5 +66,13 @@ app.conf.update(
         },
     },
 )
+
+
+@signals.setup_logging.connect
+def keep_logging(loglevel: int, **_: object) -> None:
+    """Leave the log as Django has set it up, at the level that the command line asks for."""
+    logging.getLogger().setLevel(loglevel)
+
+
 app.autodiscover_tasks()
 app.autodiscover_tasks(related_name="stripe_tasks")

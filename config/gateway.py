@@ -8,6 +8,7 @@ from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.exposition import CONTENT_TYPE
 from config import env
+from config.logging import configure
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,6 +33,8 @@ def gateway_settings() -> GatewaySettings:
         redis_url=env.text("REDIS_URL") or None,
         key_pepper=env.secret("KEY_PEPPER"),
         idempotency_keep_seconds=env.integer("IDEMPOTENCY_KEEP_SECONDS", 86_400),
+        log_calls=env.text("LOG_CALLS") == "1",
+        traces=bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT")),
         metrics_dir=env.text("METRICS_DIR") or None,
         trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
         assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
@@ -99,4 +102,5 @@ async def _answer(
     await send({"type": "http.response.body", "body": body})
 
 
+configure(env.text("LOG_LEVEL", "INFO"))
 application = Server(Gateway(gateway_settings()), metrics_token=env.text("METRICS_TOKEN"))

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg.conninfo
 
 from config import env
+from config.logging import logging_settings
 
 ROOT = env.ROOT
 HOME: Path = env.home()
@@ -103,13 +104,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.text("BEHIN
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.text("BEHIND_TLS_PROXY") == "1"
 X_FRAME_OPTIONS = "DENY"
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-}
+LOGGING: dict[str, Any] = logging_settings(env.text("LOG_LEVEL", "INFO"))
 
 STRIPE_API_KEY = env.text("STRIPE_API_KEY")
 STRIPE_API_BASE = env.text("STRIPE_API_BASE")

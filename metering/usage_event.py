@@ -29,7 +29,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _random = random.Random()  # noqa: S311 - ids are unique, not secret; seeded by the system, and again after a fork
 os.register_at_fork(after_in_child=_random.seed)
 _MICROSECOND = timedelta(microseconds=1)
-_RANDOM_BITS = (1 << 62) - 1
 
 
 class InvalidUsageEvent(ValueError):
@@ -187,11 +186,6 @@ class EventIds:
             else:
                 self._last += 1 + (fresh & 0xFFFFFFFF)
             return _uuid7(self._last)
-
-
-def second_event_id(event_id: UUID) -> UUID:
-    """Return the id of a request's second event, always the same: the request's, its last random bits turned over."""
-    return UUID(int=event_id.int ^ _RANDOM_BITS)
 
 
 def uuid7_bounds(instant: datetime) -> UUID:

@@ -9,7 +9,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from tenants.networks import network
+from tenants.networks import validate_network
 
 CACHE_SECRET_BYTES = 32
 
@@ -141,7 +141,7 @@ class ApiKey(models.Model):
         help_text="Empty: every model of the plan.",
     )
     allowed_networks = ArrayField(
-        models.CharField(max_length=43, validators=[network]),
+        models.CharField(max_length=43, validators=[validate_network]),
         default=list,
         blank=True,
         help_text="Where it may be used from, as 203.0.113.0/24 or 2001:db8::/32. Empty: anywhere.",

@@ -15,3 +15,12 @@ def network(text: str) -> str:
         return str(ip_network(text.strip()))
     except ValueError as error:
         raise ValidationError(f"{error}: write it as 203.0.113.0/24 or 2001:db8::/32.") from error
+
+
+def validate_network(text: str) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        ValidationError: as `network` does.
+    """
+    network(text)

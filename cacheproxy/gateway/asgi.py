@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
@@ -13,6 +13,7 @@ from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
 from cacheproxy.gateway.catalog import Catalog
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.current import current_call
 from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.exposition import Exposition
@@ -24,6 +25,7 @@ from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
 from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.misses import Misses
+from cacheproxy.gateway.observer import Observer
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.rendezvous import Rendezvous
 from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
@@ -32,6 +34,9 @@ from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import find_route
 from cacheproxy.redis_link import RedisLink, open_link
+
+if TYPE_CHECKING:
+    from cacheproxy.gateway.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
+        self._tracing = _tracing(settings)
         self._catalog = Catalog()
         self._feed = Feed(settings, self._catalog)
         self._door = Door(
@@ -54,6 +60,7 @@ class Gateway:
         )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
+        self._observer = Observer(self.metrics, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
@@ -61,10 +68,10 @@ class Gateway:
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
-        self._upstreams = Upstreams(settings)
+        self._upstreams = Upstreams(settings, metrics=self.metrics)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
-        self._read_gauges()
         self._limits = Limits(settings, self._catalog, self._redis)
+        self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
@@ -73,9 +80,7 @@ class Gateway:
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(
-                self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits, self.metrics
-            ),
+            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
             Delivery(self._recorder, self._limits, self.metrics),
             self._idempotency,
         )
@@ -115,6 +120,8 @@ class Gateway:
             if link is not None:
                 await link.close()
         await self.exposition.stop()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
@@ -129,6 +136,9 @@ class Gateway:
             send,
             client=scope.get("client"),
         )
+        current_call.set(call)
+        if self._tracing is not None and route is not None:
+            self._tracing.begin(call)
         try:
             if route is not None:
                 _expect(scope["method"], "POST")
@@ -141,13 +151,16 @@ class Gateway:
         except GatewayError as error:
             await self._refuse(call, error)
         except ClientGone:
-            pass
+            call.gone = True
         except Exception:  # a bug of ours: the client gets a proper answer, the log the trace
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await self._refuse(call, InternalError())
+        if route is not None:
+            self._observer.over(call)
 
     async def _refuse(self, call: Call, error: GatewayError) -> None:
-        self.metrics.call_refused(call.route.dialect.surface, error.code, error.status)
+        self.metrics.call_refused(error.code)
+        call.ending, call.event = "refused", None
         await _refuse(call, error)
 
     def _read_gauges(self) -> None:
@@ -162,6 +175,8 @@ class Gateway:
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_evictions", lambda: memory.evictions)
+        read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
+        read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.damaged)
@@ -176,6 +191,14 @@ class Gateway:
     def _link(self, budget_seconds: float) -> RedisLink | None:
         url = self._settings.redis_url
         return open_link(url, budget_seconds=budget_seconds) if url else None
+
+
+def _tracing(settings: GatewaySettings) -> "Tracing | None":
+    if not settings.traces:
+        return None
+    from cacheproxy.gateway.tracing import Tracing  # its packages are an extra
+
+    return Tracing()
 
 
 def _expect(method: str, allowed: str) -> None:

@@ -16,17 +16,17 @@ import msgspec
 from billing.money import allocate
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.errors import UpstreamBroken
 from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken
 from cacheproxy.gateway.work import Led
 from cacheproxy.protocols.request import JSON, Answer, Batch, Header, InferenceRequest
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
-from metering.usage_event import UsageEvent, second_event_id
+from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Batches:
         if computed is not None:
             events.append(_miss_event(ask, computed))
         if hits:
-            event_id = second_event_id(ask.call.event_id) if events else ask.call.event_id
+            event_id = ask.call.second_event_id if events else ask.call.event_id
             events.append(
                 usage_event(
                     ask,
@@ -161,7 +161,7 @@ def _joined(
     shared = None
     if total.quality != "suspect":
         shared = ask.stored(answer, total.pools, units=total.units, quality=total.quality)
-    return Led(200, answer, headers, shared, parts, kept if ask.may_store else [])
+    return Led(200, answer, headers, shared, parts, kept if ask.may_store else [], is_whole=True)
 
 
 def _sum(parts: Sequence[Measured | StoredAnswer]) -> Measured:

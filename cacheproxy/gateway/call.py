@@ -4,12 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from cacheproxy.gateway.errors import BodyTooLarge
+from cacheproxy.gateway.errors import BodyTooLarge, GatewayError
 from cacheproxy.protocols.registry import Route
-from metering.usage_event import new_event_id
+from metering.usage_event import UsageEvent, new_event_id
+
+if TYPE_CHECKING:
+    from cacheproxy.gateway.tracing import CallTrace
+    from cacheproxy.gateway.understanding import Ask
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +35,9 @@ class Tape(Protocol):
     async def take(self, message: Message) -> None:
         """Take note of *message*, before it is sent."""
 
+    async def break_off(self, problem: GatewayError, *, charged: bool) -> None:
+        """Take note that *problem* is what will end a stream that has begun, charged for what came of it or not."""
+
 
 class Call:
     """One call: when it came, what it asks, and how to answer it.
@@ -42,7 +49,10 @@ class Call:
     __slots__ = (
         "_receive",
         "_send",
+        "ask",
         "client",
+        "ending",
+        "event",
         "event_id",
         "gone",
         "headers",
@@ -53,8 +63,11 @@ class Call:
         "route",
         "started",
         "started_ns",
+        "status",
+        "streamed_after_us",
         "taken_over",
         "tape",
+        "trace",
     )
 
     def __init__(
@@ -81,8 +94,23 @@ class Call:
         self.tape: Tape | None = None
         self.started = False
         self.gone = False
+        self.ask: Ask | None = None
+        """What it asks, once that is understood."""
+        self.event: UsageEvent | None = None
+        """Its (latest) usage event."""
+        self.ending = "unmetered"
+        """What stands for the outcome of a call without an event."""
+        self.status = 0
+        self.streamed_after_us: int | None = None
+        """When the first byte of a stream left."""
+        self.trace: CallTrace | None = None
         self._receive = receive
         self._send = send
+
+    @property
+    def second_event_id(self) -> UUID:
+        """The id of the other event of a call that has two; the same whenever the call is carried on."""
+        return UUID(int=self.event_id.int ^ 1 << 40)
 
     def carry_on(self, event_id: UUID, now: datetime, *, taken_over: bool = False) -> None:
         """Be the call that came as *event_id* at *now*."""
@@ -128,7 +156,8 @@ class Call:
     async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
         """Send a whole answer. Our request id is added to *headers*."""
         self.started = True
-        headers.append((b"x-request-id", self.request_id))
+        self.status = status
+        self._sign(headers)
         await self._deliver(
             {"type": "http.response.start", "status": status, "headers": headers},
             {"type": "http.response.body", "body": body},
@@ -137,12 +166,19 @@ class Call:
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer. Our request id is added to *headers*."""
         self.started = True
-        headers.append((b"x-request-id", self.request_id))
+        self.status = status
+        self.streamed_after_us = self.elapsed_us()
+        self._sign(headers)
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send(self, part: bytes, *, last: bool = False) -> None:
         """Send a part of the body."""
         await self._deliver({"type": "http.response.body", "body": part, "more_body": not last})
+
+    def _sign(self, headers: list[Header]) -> None:
+        headers.append((b"x-request-id", self.request_id))
+        if name := self.route.dialect.id_header:
+            headers.append((name, self.request_id))
 
     async def _deliver(self, *messages: Message) -> None:
         try:

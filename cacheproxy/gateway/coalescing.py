@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from cacheproxy.cache.answer import decode_answer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.errors import UpstreamBroken
 from cacheproxy.gateway.rendezvous import (
     POLL_SECONDS,
     Chunk,
@@ -24,6 +23,7 @@ from cacheproxy.gateway.rendezvous import (
     done,
 )
 from cacheproxy.gateway.understanding import Ask
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken
 from cacheproxy.gateway.work import Found, Led, Work
 from cacheproxy.redis_link import RedisAway, RedisRefused
 

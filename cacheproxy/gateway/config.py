@@ -43,6 +43,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_idempotent_answer_bytes: int = 8 * MIB
     """A larger answer is not kept; its repetition is refused."""
 
+    log_calls: bool = False
+    """Whether each call leaves a line in the log."""
+    traces: bool = False
+    """Whether each call leaves a trace; where to, the environment's ``OTEL_…`` say."""
+
     max_metric_names: int = 100
     """Models, and upstreams, that metrics tell apart; the rest is counted as ``other``."""
     metrics_dir: str | None = None

@@ -7,10 +7,12 @@ before the last byte.
 import logging
 from collections.abc import Sequence
 
+from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.event import Outcome, usage_event
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured
 from cacheproxy.gateway.metrics import Metrics
@@ -18,6 +20,7 @@ from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.work import Found, Led, Work
+from cacheproxy.protocols import document
 from cacheproxy.protocols.request import EVENT_STREAM, Answer, Header, StreamReader
 
 logger = logging.getLogger(__name__)
@@ -54,8 +57,10 @@ class Delivery:
         """
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
+        grant, charged = NO_GRANT, ZERO
         if self._limits.hold(ask):
-            await self._admit_hit(ask, kind, stored)
+            charged = ask.tariff.charged(kind, stored.pools, stored.units)
+            grant = await self._limits.admit_hit(ask, stored.pools, charged)
         event = usage_event(
             ask,
             stored,
@@ -64,7 +69,12 @@ class Delivery:
             source_event=stored.source_event,
             raw_usage=_stale_note(ask, found),
         )
-        await recorded(call, self._recorder.record(event))
+        try:
+            await recorded(call, self._recorder.record(event))
+        except BaseException:  # whatever it was, no event came of it
+            grant.release()
+            raise
+        grant.settle(stored.pools, charged)
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
@@ -77,28 +87,15 @@ class Delivery:
             *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
-        self._ended(ask, kind, 200)
-
-    async def _admit_hit(self, ask: Ask, kind: Outcome, stored: StoredAnswer) -> None:
-        charged = ask.tariff.charged(kind, stored.pools, stored.units)
-        grant = await self._limits.admit_hit(ask, stored.pools, charged)
-        grant.settle(stored.pools, charged)
-
-    def _ended(self, ask: Ask, outcome: str, status: int) -> None:
-        call = ask.call
-        self._metrics.call_ended(
-            call.route.dialect.surface, ask.facts.model.name, outcome, status, call.elapsed_us()
-        )
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
         answer = led.answer
-        if not ask.facts.as_kept and led.stored is not None:
+        if not ask.facts.as_kept and led.is_whole:
             answer = ask.dialect.give(ask.request(), answer)
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
         await ask.call.answer(led.status, headers, answer.body)
-        self._ended(ask, ask.outcome if led.parts else "failed", led.status)
 
     async def attend(self, work: Work, ask: Ask) -> None:
         """Listen to *work* for one call, and answer it.
@@ -111,18 +108,13 @@ class Delivery:
         listener = _Listener(work)
         follows = ask is not work.leader
         self._metrics.coalesced_followers += follows
-
-        def hung_up() -> None:
-            self._metrics.client_hung_up()
-            listener.leave()
-
-        watch = ask.call.watch(hung_up)
+        watch = ask.call.watch(listener.leave)
         try:
             await self._attend(work, ask)
         finally:
+            self._metrics.coalesced_followers -= follows
             watch.stop()
             listener.leave()
-            self._metrics.coalesced_followers -= follows
 
     async def _attend(self, work: Work, ask: Ask) -> None:
         reader = await self._relay(work, ask)
@@ -158,14 +150,16 @@ class Delivery:
         own = None
         if request.wants_usage != work.request.wants_usage:
             reader = own = ask.dialect.stream_reader(request)
-        async for part in work.parts(own):
-            if not ask.call.started:
-                if ask.call.gone and not _leads(work, ask):
-                    return None  # who has gone before the first of it came gets and pays nothing
-                await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
-                if _leads(work, ask):
-                    self._metrics.first_token(ask.call.elapsed_us())
-            await ask.call.send(part)
+        self._metrics.open_streams += 1
+        try:
+            async for part in work.parts(own):
+                if not ask.call.started:
+                    if ask.call.gone and not _leads(work, ask):
+                        return None  # who has gone before the first of it came gets and pays nothing
+                    await ask.call.start(200, [*_stream_headers(work, ask), *self._limits.headers(ask)])
+                await ask.call.send(part)
+        finally:
+            self._metrics.open_streams -= 1
         return reader if ask.call.started else None
 
     async def _end_stream(
@@ -174,10 +168,9 @@ class Delivery:
         try:
             await self._record_shared_stream(work, ask, stored or work.used)
         except GatewayError as problem:
-            await _send_error(ask, problem)
+            await _send_error(work, ask, problem)
             return
         await ask.call.send(reader.tail(), last=True)
-        self._ended(ask, ask.outcome if _leads(work, ask) else "coalesced", 200)
 
     async def _break_off(self, work: Work, ask: Ask, problem: GatewayError) -> None:
         """End a stream that has begun with the error, and record what was passed of it."""
@@ -185,8 +178,7 @@ class Delivery:
             await self._record_shared_stream(work, ask, work.used)
         except GatewayError as failure:
             problem = failure
-        await _send_error(ask, problem)
-        self._ended(ask, "failed", problem.status)
+        await _send_error(work, ask, problem)
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
@@ -211,7 +203,9 @@ class _Listener:
             self._work = None
 
 
-async def _send_error(ask: Ask, problem: GatewayError) -> None:
+async def _send_error(work: Work, ask: Ask, problem: GatewayError) -> None:
+    if ask.call.tape is not None:
+        await ask.call.tape.break_off(problem, charged=work.used is not None)
     event = ask.dialect.stream_error(status=problem.status, code=problem.code, message=problem.message)
     await ask.call.send(event, last=True)
 
@@ -239,21 +233,19 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 
 def _hit_status(ask: Ask, found: Found) -> bytes:
     ttl_seconds = (found.stored.expires_at_ms - ask.call.now_ms) // 1000
-    if found.how == "stale":
-        return b"zerorate; hit; fwd=stale; fwd-status=%d; ttl=%d; detail=stale-if-error" % (
-            found.failure_status,
-            ttl_seconds,
-        )
-    return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    if found.how != "stale":
+        return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    answered = b" fwd-status=%d;" % found.failure_status if found.failure_status else b""
+    return b"zerorate; hit; fwd=stale;%b ttl=%d; detail=stale-if-error" % (answered, ttl_seconds)
 
 
 def _stale_note(ask: Ask, found: Found) -> bytes | None:
+    """Return what the event says of a stale answer, and why it was given."""
     if found.how != "stale":
         return None
-    return b'{"stale_if_error":{"age_seconds":%d,"upstream_status":%d}}' % (
-        found.stored.age_seconds(ask.call.now_ms),
-        found.failure_status,
-    )
+    age_seconds = found.stored.age_seconds(ask.call.now_ms)
+    note = {"age_seconds": age_seconds, "upstream_status": found.failure_status or None}
+    return document.write({"stale_if_error": note})
 
 
 def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> Sequence[Header]:

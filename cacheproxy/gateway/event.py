@@ -22,15 +22,15 @@ def usage_event(
     raw_usage: bytes | None = None,
     event_id: UUID | None = None,
 ) -> UsageEvent:
-    """Return the sealed event of *ask*, which *used* says the counts of. Its latency ends now.
+    """Return the sealed event of *ask*, which *used* says the counts of; its call knows it from now on.
 
-    Its id is the request's, unless *event_id* is given because the request has another event.
+    Its latency ends now. Its id is the request's, unless *event_id* is given because the request has another event.
 
     Raises:
         InvalidUsageEvent: the table would refuse it.
     """
     call, access, model, pools = ask.call, ask.caller.access, ask.facts.model, used.pools
-    return seal(
+    call.event = seal(
         UsageEvent(
             event_id=event_id or call.event_id,
             tenant_id=access.tenant_id,
@@ -55,3 +55,4 @@ def usage_event(
             raw_usage=raw_usage,
         )
     )
+    return call.event

@@ -17,6 +17,7 @@ from cacheproxy.gateway.delivery import Delivery, LeaderFailed
 from cacheproxy.gateway.errors import NotCached, Overloaded
 from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.errors import REFUSALS
 from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.understanding import Ask, Understanding
 from cacheproxy.gateway.work import Found, Work
@@ -58,7 +59,7 @@ class Flight:
         caller = await self._door.let_in(call.headers, call.now, call.client)
         controls = read_controls(call.headers)
         body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
-        ask = self._understanding.ask(call, caller, controls, body)
+        ask = call.ask = self._understanding.ask(call, caller, controls, body)
         if IDEMPOTENCY_KEY in call.headers:
             await self._idempotency.serve_once(ask, self._serve)
         else:
@@ -110,8 +111,11 @@ class Flight:
             except LeaderFailed as failure:
                 if ask.call.gone:
                     raise ClientGone from failure  # nobody is left to lead for
+                last = attempt == MAX_LEADERS
                 alone = failure.result is not None and failure.result.status < 300
-                if attempt == MAX_LEADERS and not alone:
+                if last and isinstance(failure.problem, REFUSALS):
+                    alone = True  # these were the leader's limits; this call has its own
+                if last and not alone:
                     return await self._fail(ask, failure)
         return await self._delivery.attend(self._begin(ask, alone=True), ask)
 

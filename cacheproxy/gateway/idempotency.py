@@ -34,6 +34,7 @@ import msgspec
 
 from cacheproxy.gateway.call import Call, Header, Message
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     BadRequest,
     EventConflict,
@@ -53,6 +54,8 @@ logger = logging.getLogger(__name__)
 HEADER = b"idempotency-key"
 REPLAYED: Header = (b"idempotent-replayed", b"true")
 MAX_KEY_BYTES = 255
+ID_HEADERS = frozenset({b"x-request-id", b"request-id"})
+"""What a call signs its answer with, the repetition's as well."""
 RENEWALS_PER_LEASE = 4
 MAY_BE_RECORDED = (RecorderUnavailable, EventConflict, InternalError)
 """Failures after which the call's event may be in the ledger nevertheless."""
@@ -119,6 +122,7 @@ class Replay(NamedTuple):
     async def give(self, call: Call) -> None:
         """Answer *call* with it, under the first call's request id. A stream comes again as a stream's bytes."""
         call.carry_on(self.event_id, self.at)
+        call.ending = "replayed"
         await call.answer(self.head.status, [*self.head.headers, REPLAYED], self.body)
 
 
@@ -248,7 +252,7 @@ class Claim:
         """Take note of what is sent; before the last byte leaves, the claim is completed, or freed by a failure."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            self._headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
+            self._headers = [header for header in message["headers"] if header[0] not in ID_HEADERS]
             return
         part: bytes = message["body"]
         self._size += len(part)
@@ -259,6 +263,13 @@ class Claim:
         if 200 <= self._status < 300:
             await self.complete(self._status, self._headers, b"".join(self._parts))
         else:
+            await self.abandon()
+
+    async def break_off(self, problem: GatewayError, *, charged: bool) -> None:
+        """Free the key of a stream that breaks off uncharged. One that was charged for is kept as it was."""
+        if isinstance(problem, MAY_BE_RECORDED):
+            await self.lapse()
+        elif not charged:
             await self.abandon()
 
     async def complete(self, status: int, headers: list[Header], body: bytes) -> None:
@@ -291,7 +302,7 @@ class Claim:
 
 def recorded(call: Call, recording: Awaitable[None]) -> Awaitable[None]:
     """Return *recording*; of a call that was taken over it is fulfilled by the event that the first attempt left."""
-    return _folded(recording) if call.taken_over else recording
+    return step(call, "commit", _folded(recording) if call.taken_over else recording)
 
 
 async def _folded(recording: Awaitable[None]) -> None:

@@ -39,7 +39,7 @@ FAMILIES: Mapping[str, Family] = {
     "requests": Family(
         "counter", "Calls that ended.", ("surface", "model", "outcome", "status")
     ),
-    "refusals": Family("counter", "Calls that ended in an error of our own, by its code.", ("code",)),
+    "refusals": Family("counter", "Errors of our own by code, limits and budgets among them.", ("code",)),
     "request_duration_seconds": _times("From a call's arrival to its last byte, by outcome.", "outcome"),
     "added_duration_seconds": _times("The part of a miss that was not the upstream's."),
     "time_to_first_token_seconds": _times("From a streamed miss's arrival to its first byte back."),
@@ -59,12 +59,11 @@ FAMILIES: Mapping[str, Family] = {
     "memory_cache_evictions": Family("counter", "Answers that made room for others."),
     "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
     "redis_damaged_answers": Family("counter", "Stored answers that could not be read."),
-    "limit_refusals": Family("counter", "Calls refused by a limit or a budget, by code.", ("code",)),
     "limit_fallbacks": Family("counter", "Decisions on limits made without Redis."),
+    "limit_settlements_left": Family("counter", "What calls used that Redis was never told; the sweep tells it."),
     "open_streams": Family("gauge", "Streams on their way to clients."),
     "coalesced_followers": Family("gauge", "Calls that wait for another's answer."),
     "client_disconnects": Family("counter", "Clients that hung up before their answer's end."),
-    "idempotent_replays": Family("counter", "Answers given again to a repeated Idempotency-Key."),
     "event_loop_lag_seconds": _times("How much later than asked for the event loop woke a task."),
     "process_resident_memory_bytes": Family("gauge", "Memory of the process."),
     "process_open_fds": Family("gauge", "Open file descriptors."),
@@ -135,22 +134,13 @@ class Metrics:
         self.read("coalesced_followers", lambda: self.coalesced_followers)
 
     def call_ended(self, surface: str, model: str, outcome: str, status: int, elapsed_us: int) -> None:
-        """Count a call that was answered. *outcome* is its event's, `replayed`, or `failed` where there is no event."""
+        """Count a call that is over. *outcome* is its event's, else `replayed`, `refused` or `unmetered`."""
         self._requests[surface, self._model[model], outcome, status // 100] += 1
         self._durations.observe(elapsed_us, outcome)
 
-    def call_refused(self, surface: str, code: str, status: int) -> None:
-        """Count a call that ended in an error of our own."""
-        self._requests[surface, "", "refused", status // 100] += 1
+    def call_refused(self, code: str) -> None:
+        """Count an error of our own, beside the `call_ended` of the call that it ended."""
         self._counts["refusals", (code,)] += 1
-
-    def limit_refused(self, code: str) -> None:
-        """Count a call that a limit or a budget refused, beside its `call_refused`."""
-        self._counts["limit_refusals", (code,)] += 1
-
-    def limit_fell_back(self) -> None:
-        """Count a decision on limits that was made without Redis."""
-        self._counts["limit_fallbacks", ()] += 1
 
     def upstream_answered(self, upstream: str, upstream_us: int) -> None:
         """Count a call to an upstream that was answered to its end."""
@@ -185,16 +175,12 @@ class Metrics:
         """Count a client that was gone before its answer's end."""
         self._counts["client_disconnects", ()] += 1
 
-    def answer_replayed(self) -> None:
-        """Count an answer that was given again to a repeated Idempotency-Key."""
-        self._counts["idempotent_replays", ()] += 1
-
     def loop_lagged(self, lag_us: int) -> None:
         """Count one measurement of the event loop's lag."""
         self._histograms["event_loop_lag_seconds"].observe(lag_us)
 
     def read(self, family: str, reading: Reading) -> None:
-        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per value of the label."""
+        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per upstream."""
         self._readings[family] = reading
 
     def snapshot(self, pid: int) -> Snapshot:
@@ -210,11 +196,14 @@ class Metrics:
         for (name, labels), count in self._counts.items():
             families.setdefault(name, []).append((labels, count))
         for name, reading in self._readings.items():
-            families[name] = _labelled(reading())
+            families[name] = self._labelled(reading())
         return Snapshot(pid, families)
 
-
-def _labelled(value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
-    if isinstance(value, int):
-        return [((), value)]
-    return [((label,), number) for label, number in value.items()]
+    def _labelled(self, value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
+        if isinstance(value, int):
+            return [((), value)]
+        largest: dict[str, int] = {}
+        for upstream, number in value.items():
+            label = self._upstream[upstream]
+            largest[label] = max(number, largest.get(label, number))
+        return [((label,), number) for label, number in largest.items()]

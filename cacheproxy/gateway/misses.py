@@ -21,22 +21,16 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.batches import Batches, Computed
 from cacheproxy.gateway.coalescing import Coalescing
-from cacheproxy.gateway.errors import (
-    GatewayError,
-    InternalError,
-    NobodyWaits,
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamNotConfigured,
-)
+from cacheproxy.gateway.current import step
+from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits
 from cacheproxy.gateway.event import usage_event
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.measure import Measured, measure
-from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken, UpstreamError, UpstreamNotConfigured
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.gateway.work import Found, Led, Part, Result, Work
@@ -61,7 +55,6 @@ class Misses:
         recorder: Recorder,
         coalescing: Coalescing,
         limits: Limits,
-        metrics: Metrics,
     ) -> None:
         self._batches = Batches(tiers, recorder)
         self._upstreams = upstreams
@@ -69,7 +62,6 @@ class Misses:
         self._recorder = recorder
         self._coalescing = coalescing
         self._limits = limits
-        self._metrics = metrics
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -86,7 +78,7 @@ class Misses:
 
     async def _result(self, work: Work) -> Result:
         try:
-            found = await self._coalescing.meet(work)
+            found = await step(work.leader.call, "look-up", self._coalescing.meet(work))
         except UpstreamError:
             work.used = _partial(work)
             raise
@@ -98,8 +90,8 @@ class Misses:
         """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
         try:
             result = await self._lead(work)
-        except UpstreamError as problem:
-            stale = None if work.begun else await self._stale(work.leader, problem.status)
+        except UpstreamError:
+            stale = None if work.begun else await self._stale(work.leader, 0)
             if stale is None:
                 raise
             return stale
@@ -174,55 +166,52 @@ class Misses:
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
         compose = partial(ask.dialect.upstream_call, request)
-        upstream, started_ns = "", time.perf_counter_ns()
         try:
             async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
-                upstream, answer = exchange.target.upstream, None
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
-                    answer = await exchange.read()
-                else:
-                    await _stream(work, exchange)
-                self._metrics.upstream_answered(upstream, _since_us(started_ns))
-                return answer
-        except UpstreamError as problem:
-            self._metrics.upstream_failed(upstream or model.name, problem.code)
-            raise
+                    return await exchange.read()
+                await _stream(work, exchange)
+                return None
         except TimeoutError as failure:  # everybody has gone, and so has the time to read on
             raise UpstreamBroken from failure
         finally:
             work.heard_out()
 
     async def _end_plain(self, work: Work, upstream_answer: UpstreamAnswer, upstream_us: int) -> Led:
-        ask, status = work.leader, upstream_answer.status
+        ask = work.leader
+        passed = _passed(ask, upstream_answer)
         answer = _kept_part(ask, upstream_answer)
-        parsed = _read(ask, work.request, answer)
-        complete = ask.dialect.is_answer(work.request, parsed)
-        measured = _measure(ask, work.request, parsed, complete=complete)
-        if not complete and measured.quality == "estimated":
-            return Led(status, answer, [*_passed(ask, upstream_answer), _cache_status(ask)], None)
-        await self._record(ask, measured, upstream_us, status)
-        work.used = measured
-        stored = self._keep(ask, measured, answer) if complete and status == 200 else None
-        part = (ask.outcome, measured.pools, measured.units)
-        costs = ask.tariff.cost_headers(part)
-        headers = [*_passed(ask, upstream_answer), _cache_status(ask, stored=stored is not None), *costs]
-        return Led(status, answer, headers, stored, [part], _by_key(ask, stored))
+        return await self._conclude(work, upstream_answer.status, answer, passed, upstream_us)
 
     async def _end_stream(self, work: Work, upstream_us: int) -> Led:
-        """Record and keep what was streamed, but for its end, which the listeners hold back until then."""
+        """Conclude what was streamed, but for its end, which the listeners hold back until then."""
         assert work.reader is not None
-        ask, whole = work.leader, work.reader.answer()
+        whole = work.reader.answer()
         if whole is None:
             await self._record_partial(work, upstream_us)
             return Led(200, Answer((), b""), (), None)
-        answer = Answer((JSON,), whole)
+        return await self._conclude(work, 200, Answer((JSON,), whole), [], upstream_us)
+
+    async def _conclude(
+        self, work: Work, status: int, answer: Answer, passed: list[Header], upstream_us: int
+    ) -> Led:
+        """Record what an answer took, keep it where it is fit for that, and return what the leader gets."""
+        ask, dialect = work.leader, work.leader.dialect
         parsed = _read(ask, work.request, answer)
-        complete = ask.dialect.is_answer(work.request, parsed)
-        measured = work.used = _measure(ask, work.request, parsed, complete=complete)
-        await self._record(ask, measured, upstream_us, 200)
-        stored = self._keep(ask, measured, answer) if complete else None
+        complete = dialect.is_answer(work.request, parsed)
+        measured = _measure(ask, work.request, parsed, complete=complete)
+        if not complete and measured.quality == "estimated" and not work.begun:
+            return Led(status, answer, [*passed, _cache_status(ask)], None)
+        await self._record(ask, measured, upstream_us, status)
+        work.used = measured
+        shared = _shared(ask, measured, answer) if complete and status == 200 else None
+        kept = []
+        if shared is not None and ask.facts.key is not None and dialect.lasts(work.request, parsed):
+            self._tiers.memory.put(ask.facts.key, shared)
+            kept = [(ask.facts.key, shared)]
         part = (ask.outcome, measured.pools, measured.units)
-        return Led(200, answer, (), stored, [part], _by_key(ask, stored))
+        headers = [*passed, _cache_status(ask, stored=bool(kept)), *ask.tariff.cost_headers(part)]
+        return Led(status, answer, headers, shared, [part], kept, is_whole=complete)
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""
@@ -241,19 +230,18 @@ class Misses:
         )
         await recorded(ask.call, self._recorder.record(event))
 
-    def _keep(self, ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
-        """Keep a complete answer whose event is durable in memory; return it, or None where it is not fit for it."""
-        if ask.facts.key is None or not ask.may_store or measured.quality == "suspect":
-            return None
-        stored = ask.stored(
-            answer,
-            measured.pools,
-            output_reasoning=measured.output_reasoning,
-            units=measured.units,
-            quality=measured.quality,
-        )
-        self._tiers.memory.put(ask.facts.key, stored)
-        return stored
+
+def _shared(ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
+    """Return a complete answer as others may have it; None where it may not be kept, or could not be priced."""
+    if ask.facts.key is None or not ask.may_store or measured.quality == "suspect":
+        return None
+    return ask.stored(
+        answer,
+        measured.pools,
+        output_reasoning=measured.output_reasoning,
+        units=measured.units,
+        quality=measured.quality,
+    )
 
 
 def _settle(grant: Grant, ask: Ask, parts: Sequence[Part]) -> None:
@@ -261,10 +249,6 @@ def _settle(grant: Grant, ask: Ask, parts: Sequence[Part]) -> None:
     computed = [pools for outcome, pools, _ in parts if outcome == ask.outcome] or [TokenPools()]
     charged = sum((ask.tariff.charged(*part) for part in parts), ZERO)
     grant.settle(TokenPools(*map(sum, zip(*computed, strict=True))), charged)
-
-
-def _by_key(ask: Ask, stored: StoredAnswer | None) -> list[tuple[bytes, StoredAnswer]]:
-    return [(ask.facts.key, stored)] if stored is not None and ask.facts.key is not None else []
 
 
 async def _stream(work: Work, exchange: Exchange) -> None:

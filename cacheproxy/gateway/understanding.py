@@ -85,7 +85,7 @@ class Ask(NamedTuple):
 
     def batch(self, request: InferenceRequest) -> Batch | None:
         """Return the request as a batch whose items are kept one by one, or None."""
-        if self.facts.key is None:
+        if self.facts.key is None or not self.facts.model.cache.batches:
             return None
         return self.dialect.batch(request, self.facts.model.cache.batch)
 

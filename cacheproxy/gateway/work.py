@@ -35,6 +35,8 @@ class Led(NamedTuple):
     """What it took: one part, or two where a batch was in part a hit."""
     kept: Sequence[tuple[bytes, StoredAnswer]] = ()
     """What memory has by now and the other tiers are to have, by key."""
+    is_whole: bool = False
+    """Whether it is a complete answer, which the dialect can give in another form."""
 
 
 class Found(NamedTuple):
@@ -43,7 +45,7 @@ class Found(NamedTuple):
     stored: StoredAnswer
     how: Literal["exact", "coalesced", "stale"]
     failure_status: int = 0
-    """Of the upstream, where its failure is why a stale answer is given."""
+    """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
 
 
 Result = Led | Found

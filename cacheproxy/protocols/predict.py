@@ -20,8 +20,10 @@ from cacheproxy.protocols import document, estimate, multipart
 from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.multipart import Form
 from cacheproxy.protocols.openai.errors import openai_error
+from cacheproxy.protocols.predict_batch import predict_batch
 from cacheproxy.protocols.request import (
     Answer,
+    Batch,
     Dialect,
     Incoming,
     InferenceRequest,
@@ -97,6 +99,11 @@ class PredictDialect(JsonDialect):
         if _is_json(kind):
             return document.read(answer.body)
         return _text(answer.body) if kind.startswith(b"text/") else answer.body
+
+    def batch(self, request: InferenceRequest, pointer: str | None) -> Batch | None:
+        """Return the items of the list that the model's policy names; None without one, and for forms and raw bytes."""
+        is_json = not isinstance(request.document, Form | Raw)
+        return predict_batch(request, pointer) if pointer is not None and is_json else None
 
     def is_answer(self, request: InferenceRequest, answer: Any) -> bool:
         """Return whether the answer names no failure; of bytes, whether there are any."""

@@ -98,7 +98,7 @@ class PredictBatch:
         fields = answer if isinstance(answer, dict) else {}
         fitting = [field for field, value in fields.items() if _is_list(value, count)]
         if len(fitting) == 1:
-            return "/" + fitting[0].replace("~", "~0").replace("/", "~1")
+            return "/" + str(fitting[0]).replace("~", "~0").replace("/", "~1")
         try:
             found = document.at(answer, self._pointer)
         except LookupError:

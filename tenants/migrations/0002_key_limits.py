@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apikey',
             name='allowed_networks',
-            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=43, validators=[tenants.networks.network]), blank=True, default=list, help_text='Where it may be used from, as 203.0.113.0/24 or 2001:db8::/32. Empty: anywhere.', size=None),
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=43, validators=[tenants.networks.validate_network]), blank=True, default=list, help_text='Where it may be used from, as 203.0.113.0/24 or 2001:db8::/32. Empty: anywhere.', size=None),
         ),
         migrations.AddField(
             model_name='apikey',

@@ -154,13 +154,13 @@ class TestBudgets:
         assert not Budget.objects.exists()
 
     def test_a_second_budget_for_the_same_is_refused(self, admin_client: Client, tenant: Tenant) -> None:
-        Budget.objects.create(tenant=tenant, hard_amount=1)
+        Budget.objects.create(tenant=tenant, hard_amount=Decimal(1))
         answer = admin_client.post(reverse(self.add), self.form(tenant))
         assert answer.status_code == 200
         assert Budget.objects.count() == 1
 
     def test_alerts_are_listed_and_not_to_be_changed(self, admin_client: Client, tenant: Tenant) -> None:
-        budget = Budget.objects.create(tenant=tenant, hard_amount=1)
+        budget = Budget.objects.create(tenant=tenant, hard_amount=Decimal(1))
         alert = BudgetAlert.objects.create(
             budget=budget,
             period_start=timezone.now(),
@@ -179,7 +179,7 @@ class TestBudgets:
         )
 
     def test_a_clerk_without_leave_sees_no_secret(self, tenant: Tenant) -> None:
-        budget = Budget.objects.create(tenant=tenant, hard_amount=1, webhook_secret="hush-hush")
+        budget = Budget.objects.create(tenant=tenant, hard_amount=Decimal(1), webhook_secret="hush-hush")
         page = reverse("admin:billing_budget_change", args=[budget.pk])
         assert staff("tenants.view_tenant").get(page).status_code == 403
         User.objects.all().delete()

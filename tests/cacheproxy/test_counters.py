@@ -39,7 +39,7 @@ def tenant(live_db: str) -> Tenant:
 
 @pytest.fixture
 def budget(tenant: Tenant) -> Budget:
-    return Budget.objects.create(tenant=tenant, hard_amount=1)
+    return Budget.objects.create(tenant=tenant, hard_amount=Decimal(1))
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_keys_budget_counts_that_key_alone_and_only_its_period(
     redis_url: str, counters: Any, tenant: Tenant
 ) -> None:
     key = ApiKeyFactory.create(tenant=tenant)
-    budget = Budget.objects.create(tenant=tenant, api_key=key, hard_amount=1, period="day")
+    budget = Budget.objects.create(tenant=tenant, api_key=key, hard_amount=Decimal(1), period="day")
     use(tenant.pk, api_key_id=key.pk, occurred_at=now())
     use(tenant.pk, occurred_at=now())
     use(tenant.pk, api_key_id=key.pk, occurred_at=now() - timedelta(days=1))

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -153,6 +154,31 @@ async def test_no_reply_within_the_budget(wire: Wire, wired: RedisLink) -> None:
     wire.late_seconds = 0
     await asyncio.sleep(0.4)
     assert await wired.ask("ECHO", "third") == b"third"
+
+
+def test_one_timer_per_budget_however_much_is_asked(redis_url: str) -> None:
+    """A turn that is answered must not set the timer: there is one every millisecond, and a budget has twenty."""
+
+    class Loop(uvloop.Loop):
+        timers = 0
+
+        def call_at(self, *arguments: Any, **more: Any) -> Any:  # type: ignore[override]
+            self.timers += 1
+            return super().call_at(*arguments, **more)
+
+    async def ask_for_half_a_second() -> None:
+        link = open_link(redis_url, budget_seconds=0.0205)
+        await link.connect()
+        ends_at = time.monotonic() + 0.5
+        while time.monotonic() < ends_at:
+            await asyncio.gather(link.ask("PING"), return_exceptions=True)
+        await link.close()
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(ask_for_half_a_second())
+        loop = runner.get_loop()
+        assert isinstance(loop, Loop)
+        assert 10 < loop.timers < 60
 
 
 async def test_a_silent_connection_is_given_up(wire: Wire, redis_url: str, connect_link: Connect) -> None:

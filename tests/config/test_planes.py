@@ -36,7 +36,7 @@ async def status_of(server: Server, path: str) -> int:
     ("path", "status"),
     [
         ("/v1/models", 401),
-        ("/v2/health/ready", 404),
+        ("/v2/health/ready", 503),
         ("/v1", 299),
         ("/admin/", 299),
         ("/api/v1/usage", 299),

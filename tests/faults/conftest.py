@@ -14,7 +14,9 @@ from tests.faults.stage import Servers
 
 __all__ = ["cast", "gateway_settings", "servers", "upstream", "world"]
 
-EMPTIED = "TRUNCATE tenants_tenant, billing_plan, cacheproxy_servedmodel, cacheproxy_upstream CASCADE;" + CLEANED
+EMPTIED = (
+    "TRUNCATE tenants_tenant, billing_plan, cacheproxy_servedmodel, cacheproxy_upstream CASCADE;" + CLEANED
+)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,11 @@ def _alike(streamed: bool) -> list[list[World]]:
 
 def _table(streamed: bool, world: World) -> Iterator[str]:
     possible = {cell: cell.outcome(world) for cell in cells(world) if cell.streamed is streamed}
-    columns = [leaves for leaves in Leaves if any(cell.leaves is leaves and cell.fault.name != "well" for cell in possible)]
+    columns = [
+        leaves
+        for leaves in Leaves
+        if any(cell.leaves is leaves and cell.fault.name != "well" for cell in possible)
+    ]
     yield "| the upstream | the client " + " | ".join(columns) + " |"
     yield "|---" * (len(columns) + 1) + "|"
     for fault in FAULTS:
@@ -55,7 +59,11 @@ def _table(streamed: bool, world: World) -> Iterator[str]:
 def _cell(outcome: Outcome | None, leaves: Leaves) -> str:
     if outcome is None:
         return ""
-    said = f"{outcome.status}{f' `{_code(outcome)}`' if outcome.code else ''}, " if leaves is Leaves.NEVER else ""
+    said = (
+        f"{outcome.status}{f' `{_code(outcome)}`' if outcome.code else ''}, "
+        if leaves is Leaves.NEVER
+        else ""
+    )
     return f"{said}{outcome.event or '–'}{', **kept**' if outcome.kept else ''}"
 
 
@@ -75,7 +83,9 @@ def _scenes(scenes: Iterable[Scene]) -> Iterator[str]:
     yield "| asked for | the upstream | the leader | the follower | upstream calls | events |"
     yield "|---|---|---|---|---|---|"
     for scene in scenes:
-        asked = " and ".join("a stream" if streamed else "plain" for streamed in (scene.leader_streams, scene.follower_streams))
+        asked = " and ".join(
+            "a stream" if streamed else "plain" for streamed in (scene.leader_streams, scene.follower_streams)
+        )
         yield (
             f"| {asked} | {_words(scene.fault)} | {scene.leader_leaves}{_sees(scene.leader_sees)}"
             f" | {scene.follower_leaves}{_sees(scene.follower_sees)} | {scene.calls} | {', '.join(scene.events) or '–'} |"

@@ -60,7 +60,11 @@ class Program:
                 case "stream":
                     yield CHAT, chat | {"stream": True}, {}
                 case "batch":  # in part what was asked before
-                    yield EMBEDDINGS, {"model": "embedder", "input": [f"item {place}", f"item {place + 1}"]}, {}
+                    yield (
+                        EMBEDDINGS,
+                        {"model": "embedder", "input": [f"item {place}", f"item {place + 1}"]},
+                        {},
+                    )
                 case "idempotent":
                     yield CHAT, chat, {"idempotency-key": words}
                 case _:

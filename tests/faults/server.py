@@ -4,9 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+from tests.fakes.upstream import USAGE, Behaviour, Received, chat_answer, chat_events, raw_head, reset, stall
 from tests.faults.matrix import Cell, Leaves, fault
 from tests.faults.sharing import Scene
-from tests.fakes.upstream import USAGE, Behaviour, Received, chat_answer, chat_events, raw_head, reset, stall
 
 NO_SUM = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}}
 ERROR = {"error": {"message": "no", "type": "x", "param": None, "code": "of_its_own"}}
@@ -84,7 +84,16 @@ def _answers(play: Play, name: str) -> Behaviour:
     return _plain(play, chat_answer(usage=usage))
 
 
-PLAIN_FAULTS = {"html", "error_in_200", "resets_in_body", "stalls_in_body", "short", "cut", "long", "unstreamed"}
+PLAIN_FAULTS = {
+    "html",
+    "error_in_200",
+    "resets_in_body",
+    "stalls_in_body",
+    "short",
+    "cut",
+    "long",
+    "unstreamed",
+}
 
 
 def _plain(play: Play, document: Any, *, status: int = 200, flaw: str = "") -> Behaviour:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
-import msgspec
 from redis.asyncio import Redis
 
 from cacheproxy.gateway.asgi import Gateway
@@ -153,9 +152,8 @@ async def staged(servers: Servers, callers: Iterable[str]) -> AsyncIterator[Stag
         redis_budget_seconds=5.0,
         database_timeout_seconds=5.0,
     )
-    async with Redis.from_url(redis_url) as client_of_redis:
-        async with serving(settings) as (gateway, url):
-            yield Stage(gateway, url, rows, client_of_redis, keys, plays, (postgres, redis))
+    async with Redis.from_url(redis_url) as client_of_redis, serving(settings) as (gateway, url):
+        yield Stage(gateway, url, rows, client_of_redis, keys, plays, (postgres, redis))
     await connection.close()
     await upstream.stop()
     await postgres.stop()
@@ -237,7 +235,9 @@ async def _furnish(rows: Rows, upstream: FakeUpstream) -> Tenant:
     await rows.add_model("nowhere", "http://127.0.0.1:9/v1")
     prices = PRICES["qwen-small"]
     plan_id = await rows.add_plan("standard", dict.fromkeys(("qwen-small", "hasty", "nowhere"), prices), {})
-    await rows.sql.execute("UPDATE billing_plan SET concurrent_requests = 1000, tokens_per_minute = 1000000000")
+    await rows.sql.execute(
+        "UPDATE billing_plan SET concurrent_requests = 1000, tokens_per_minute = 1000000000"
+    )
     return await rows.add_tenant("acme", plan_id)
 
 

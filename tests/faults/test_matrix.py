@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.faults.conftest import emptied
 from tests.cacheproxy.gateway.test_streaming import DONE, text_of
 from tests.faults.client import Seen
+from tests.faults.conftest import emptied
 from tests.faults.matrix import Cell, Leaves, Outcome, World, cells
 from tests.faults.stage import Leftovers, Played, Servers, play
 
@@ -36,7 +36,9 @@ def test_a_cell_comes_to_what_the_table_says(show: Show, cell: Cell) -> None:
     if cell.leaves is Leaves.NEVER:
         assert (seen.status, seen.code) == (expected.status, expected.code)
         check_said(cell, seen, expected)
-    assert [f"{event['outcome']} {event['quality']}" for event in events] == [expected.event] * bool(expected.event)
+    assert [f"{event['outcome']} {event['quality']}" for event in events] == [expected.event] * bool(
+        expected.event
+    )
     assert kept is expected.kept
     for event in events:
         assert seen.headers.get("x-request-id", str(event["event_id"])) == str(event["event_id"])

@@ -34,7 +34,11 @@ async def program(client: Client, number: int, acknowledged: list[str]) -> str:
         streams = sent % 3 == 0
         try:
             given = await client.chat(f"prompt {number * 7 + sent % 5}", stream=streams)
-        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, ConnectionResetError) as failure:
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ServerDisconnectedError,
+            ConnectionResetError,
+        ) as failure:
             return type(failure).__name__
         if given.status == 503:
             assert "retry-after" in given.headers
@@ -74,7 +78,9 @@ async def test_sigterm_under_load_loses_nothing(
     assert set(ends) <= {"ClientConnectorError", "ServerDisconnectedError", "ConnectionResetError", "503"}
     events = await world.events()
     assert len(acknowledged) > PROGRAMS
-    assert sorted(str(event["event_id"]) for event in events) == sorted([*acknowledged, last.headers["x-request-id"]])
+    assert sorted(str(event["event_id"]) for event in events) == sorted(
+        [*acknowledged, last.headers["x-request-id"]]
+    )
 
 
 async def test_what_does_not_end_in_time_is_broken_off_and_recorded(

@@ -75,7 +75,7 @@ async def test_l1_no_acknowledged_call_is_lost_over_kills(
     for (api_key_id, _), program in zip(keys, programs, strict=True):
         assert len(program.acknowledged) <= events_of_key[api_key_id] <= program.sent
     assert len(events) <= len(acknowledged) + KILLS * CONNECTIONS
-    assert {row["outcome"] for row in events} == {"miss", "exact"}
+    assert {"miss", "exact"} <= {row["outcome"] for row in events} <= {"miss", "exact", "coalesced"}
 
 
 def _free_port() -> int:

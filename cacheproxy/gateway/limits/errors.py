@@ -52,3 +52,7 @@ class TooManyConcurrent(RateLimited):
             f"{at_once:,} calls are under way, the most at once of {holder}. Try again when one has ended.",
             retry_after_ms=retry_after_ms,
         )
+
+
+REFUSALS = (MaxTokensExceeded, BudgetExceeded, RateLimited)
+"""What one caller is refused, and another with the same question may be let do."""

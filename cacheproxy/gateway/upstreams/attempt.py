@@ -5,13 +5,20 @@ import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from cacheproxy.gateway.errors import UpstreamError, UpstreamTimeout
+from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.current import current_call
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.client import Client
+from cacheproxy.gateway.upstreams.errors import UpstreamError, UpstreamTimeout
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.retry_after import wait_seconds
 from cacheproxy.gateway.upstreams.route import Lane
 from cacheproxy.protocols.request import UpstreamCall
+
+if TYPE_CHECKING:
+    from cacheproxy.gateway.tracing import UpstreamTrace
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +33,22 @@ class Attempt:
     did, not what the caller made of it: no head, a body that breaks off or stops, a status of 500 or more.
     """
 
-    __slots__ = ("_breaker", "_client", "_clock", "_exchange", "_lane", "_patience", "_ticket")
+    __slots__ = (
+        "_breaker",
+        "_client",
+        "_clock",
+        "_exchange",
+        "_lane",
+        "_metrics",
+        "_patience",
+        "_started_ns",
+        "_ticket",
+        "_trace",
+    )
 
-    def __init__(self, client: Client, lane: Lane, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Client, lane: Lane, clock: Callable[[], float], metrics: Metrics) -> None:
         self._client = client
+        self._metrics = metrics
         self._lane = lane
         self._clock = clock
         self._breaker = lane.server.breaker
@@ -42,7 +61,10 @@ class Attempt:
             UpstreamError: as `Client.post`.
         """
         lane = self._lane
-        self._ticket = self._breaker.begin()
+        self._ticket, self._started_ns = self._breaker.begin(), time.perf_counter_ns()
+        self._trace = _trace(lane.target)
+        if self._trace is not None:
+            call = call._replace(headers=(*call.headers, *self._trace.headers))
         lane.server.under_way += 1
         self._patience = asyncio.timeout(lane.target.timeout_seconds)
         await self._patience.__aenter__()
@@ -67,6 +89,7 @@ class Attempt:
         if self._exchange is not None:
             self._exchange.close()
         self._judge(failure)
+        self._tell(failure)
         target = self._lane.target
         trace: TracebackType | None = failure.__traceback__ if failure is not None else None
         try:
@@ -78,6 +101,18 @@ class Attempt:
                 target.timeout_seconds,
             )
             raise UpstreamTimeout("total", target.timeout_seconds) from late
+
+    def _tell(self, failure: BaseException | None) -> None:
+        exchange, upstream = self._exchange, self._lane.target.upstream
+        if exchange is not None and exchange.whole:
+            elapsed_us = (time.perf_counter_ns() - self._started_ns) // 1000
+            self._metrics.upstream_answered(upstream, elapsed_us)
+        if isinstance(failure, UpstreamError):
+            self._metrics.upstream_failed(upstream, failure.code)
+        elif self._patience.expired():
+            self._metrics.upstream_failed(upstream, UpstreamTimeout.code)
+        if self._trace is not None:
+            self._trace.end(exchange.status if exchange is not None else 0)
 
     def _judge(self, failure: BaseException | None) -> None:
         exchange, breaker = self._exchange, self._breaker
@@ -91,3 +126,9 @@ class Attempt:
             breaker.succeeded(self._ticket)
         else:
             breaker.abandoned(self._ticket)
+
+
+def _trace(target: Target) -> "UpstreamTrace | None":
+    """Return the span of a call to *target*, where the call that it is made for has one."""
+    call = current_call.get()
+    return call.trace.upstream(target) if call is not None and call.trace is not None else None

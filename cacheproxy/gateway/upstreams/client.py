@@ -14,14 +14,14 @@ import aiohttp
 
 from cacheproxy.gateway.catalog import Target
 from cacheproxy.gateway.config import MIB, GatewaySettings
-from cacheproxy.gateway.errors import (
+from cacheproxy.gateway.upstreams.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLost,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from cacheproxy.gateway.upstreams.exchange import Exchange
+from cacheproxy.gateway.upstreams.exchange import Exchange, reason
 from cacheproxy.protocols.request import UpstreamCall
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,9 @@ class Client:
             )
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             problem = _problem(target, failure)
-            logger.warning("The upstream %s failed: %s (%s)", target.upstream, problem.message, failure)
+            logger.warning(
+                "The upstream %s failed: %s (%s)", target.upstream, problem.message, reason(failure)
+            )
             raise problem from failure
         if response.status // 100 not in {2, 4, 5}:
             response.close()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import aiohttp
 
 from cacheproxy.gateway.catalog import Target
-from cacheproxy.gateway.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
 from cacheproxy.protocols.request import Header
 
 logger = logging.getLogger(__name__)
@@ -136,5 +136,10 @@ class Exchange:
         if isinstance(failure, aiohttp.ServerTimeoutError):
             logger.warning("The upstream %s stopped answering for %g seconds.", upstream, seconds)
             return UpstreamTimeout("idle", seconds)
-        logger.warning("The upstream %s broke its answer off: %s", upstream, failure)
+        logger.warning("The upstream %s broke its answer off: %s", upstream, reason(failure))
         return UpstreamBroken()
+
+
+def reason(failure: Exception) -> str:
+    """Return what to log of *failure*: the system's own words; of aiohttp's only the kind, for they quote answers."""
+    return str(failure) if isinstance(failure, OSError) else type(failure).__name__

@@ -13,10 +13,11 @@ from types import TracebackType
 
 from cacheproxy.gateway.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.errors import UpstreamError
+from cacheproxy.gateway.metrics import Metrics
 from cacheproxy.gateway.upstreams.attempt import BUSY, Attempt
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client
+from cacheproxy.gateway.upstreams.errors import UpstreamError
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.route import Lane, Route, Server
 from cacheproxy.protocols.request import UpstreamCall
@@ -31,8 +32,15 @@ MAX_KNOWN = 10_000
 class Upstreams:
     """The model servers behind all models."""
 
-    def __init__(self, settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._client = Client(settings)
         self._servers: dict[tuple[str, str, int, float], Server] = {}
@@ -79,7 +87,7 @@ class Upstreams:
         tried: list[Lane] = []
         while True:
             tried.append(lane)
-            attempt = Attempt(self._client, lane, self._clock)
+            attempt = Attempt(self._client, lane, self._clock, self._metrics)
             try:
                 exchange = await attempt.begin(compose(lane.target.upstream_model), user_agent)
             except UpstreamError as failure:

@@ -88,9 +88,10 @@ class ResponsesDialect(OpenAIDialect):
         """Return whether the response is complete, or was cut off as it would be again."""
         if not isinstance(answer, dict) or answer.get("error") or not isinstance(answer.get("output"), list):
             return False
-        details = answer.get("incomplete_details")
-        cut_off = answer.get("status") == "incomplete" and isinstance(details, dict)
-        return answer.get("status") == "completed" or (cut_off and details.get("reason") in _GOOD_ENDINGS)
+        status, details = answer.get("status"), answer.get("incomplete_details")
+        if status == "incomplete" and isinstance(details, dict):
+            return details.get("reason") in _GOOD_ENDINGS
+        return bool(status == "completed")
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return an estimate from the texts."""

@@ -49,13 +49,12 @@ class ChunkReader(EventReader):
         """Add a chunk to the answer; return whether it says more than the usage."""
         try:
             chunk = document.read(data)
+            if name == b"error" or chunk.get("error") or chunk.get("object") == "error":
+                self.sound = False
             self._assembly.add(chunk)
-            kind = chunk.get("object")
-        except (ValueError, AttributeError, RecursionError):  # it goes to the client all the same: this reader is no judge
-            self.sound = False
+        except (ValueError, AttributeError, RecursionError):
+            self.sound = False  # it goes to the client all the same: this reader is no judge
             return True
-        if name == b"error" or chunk.get("error") or kind == "error":
-            self.sound = False
         return bool(chunk.get("choices")) or not chunk.get("usage")
 
 
@@ -91,6 +90,6 @@ class TypedReader(EventReader):
                 self.finished, self.sound = True, False
                 return True
             self.take_in(str(kind), event)
-        except (ValueError, AttributeError, RecursionError):  # this reader is no judge
-            self.sound = False
+        except (ValueError, AttributeError, RecursionError):
+            self.sound = False  # as above
         return not self.finished

@@ -78,7 +78,7 @@ def test_another_tenants_key_is_refused_by_us_and_by_the_database(tenant: Tenant
     with pytest.raises(BudgetRefused, match="not one of this tenant's"):
         set_budget(tenant=tenant, api_key=key, period="day", hard_amount=Decimal(1))
     with pytest.raises(IntegrityError, match="budget_key_of_tenant"), transaction.atomic():
-        Budget.objects.create(tenant=tenant, api_key=key, hard_amount=1)
+        Budget.objects.create(tenant=tenant, api_key=key, hard_amount=Decimal(1))
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_the_database_refuses_the_same(tenant: Tenant, values: Any) -> None:
 
 
 def test_a_tenant_has_one_budget_for_a_period(tenant: Tenant) -> None:
-    Budget.objects.create(tenant=tenant, hard_amount=1)
-    Budget.objects.create(tenant=tenant, hard_amount=1, period="day")
-    Budget.objects.create(tenant=tenant, hard_amount=1, api_key=ApiKeyFactory.create(tenant=tenant))
+    Budget.objects.create(tenant=tenant, hard_amount=Decimal(1))
+    Budget.objects.create(tenant=tenant, hard_amount=Decimal(1), period="day")
+    Budget.objects.create(tenant=tenant, hard_amount=Decimal(1), api_key=ApiKeyFactory.create(tenant=tenant))
     with pytest.raises(IntegrityError, match="budget_once"), transaction.atomic():
-        Budget.objects.create(tenant=tenant, hard_amount=2)
+        Budget.objects.create(tenant=tenant, hard_amount=Decimal(2))
 
 
 def test_each_amount_that_is_passed_raises_one_alert_a_period(tenant: Tenant) -> None:

@@ -1,5 +1,7 @@
 """Batches: only what the cache does not have goes upstream, once each; two events, in order restored."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -128,6 +130,7 @@ async def test_a_predict_batch_is_named_by_its_policy(
     await world.sql.execute(
         """UPDATE cacheproxy_servedmodel SET cache = '{"batch": "/pages"}' WHERE name = 'ocr'"""
     )
+    await asyncio.sleep(0.3)
     upstream.then(
         answer({"texts": ["A", "B"], "usage": {"input_tokens": 4, "output_tokens": 2}}),
         answer({"texts": ["C"], "usage": {"input_tokens": 2, "output_tokens": 1}}),

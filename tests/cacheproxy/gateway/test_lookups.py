@@ -52,13 +52,13 @@ async def test_a_models_server_is_asked_for_its_metadata(
     )
 
     async def known() -> bool:
-        return (await client.get("/v2/models/tensors")).status != 404
+        return (await client.get("/v2/models/tensors")).status == 200
 
     upstream.then(*[answer({"name": "tensors", "platform": "onnx"})] * 3)
     await eventually(known)
     told = await client.get("/v2/models/tensors/versions/3")
     assert told.document["platform"] == "onnx"
-    assert upstream.received[-1].path == "/v2/models/tensors/versions/3"
+    assert upstream.received[-1].path == "/v2/models/small/versions/3"
     async with client.session.get(f"{client.url}/v2/models/tensors") as response:
         assert response.status == 401
         assert isinstance((await response.json())["error"], str)

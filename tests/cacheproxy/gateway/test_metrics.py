@@ -38,7 +38,8 @@ def test_a_call_is_counted_once_with_its_labels() -> None:
     metrics = Metrics()
     metrics.call_ended("chat.completions", "qwen", "exact", 200, 187)
     metrics.call_ended("chat.completions", "qwen", "exact", 200, 2_000_000)
-    metrics.call_refused("chat.completions", "invalid_api_key", 401)
+    metrics.call_ended("chat.completions", "", "refused", 401, 40)
+    metrics.call_refused("invalid_api_key")
     text = shown(metrics)
     labels = {"surface": "chat.completions", "model": "qwen", "outcome": "exact", "status": "2xx"}
     assert of(text, "requests_total", **labels) == 2
@@ -75,20 +76,16 @@ def test_names_are_bounded_and_nothing_is_lost() -> None:
 
 def test_everything_has_a_method_and_a_place() -> None:
     metrics = Metrics()
-    metrics.limit_refused("rate_limited")
-    metrics.limit_fell_back()
     metrics.upstream_answered("local", 900)
     metrics.added(90)
     metrics.batch_committed(64, 700)
     metrics.batch_spooled(3)
     metrics.batch_withheld(2)
     metrics.client_hung_up()
-    metrics.answer_replayed()
     metrics.loop_lagged(12)
     metrics.open_streams, metrics.coalesced_followers = 4, 5
     metrics.read("upstream_breaker_state", lambda: {"local": 2})
     text = shown(metrics)
-    assert of(text, "limit_refusals_total", code="rate_limited") == 1
     assert of(text, "recorder_batch_events_bucket", le="64.0") == 1
     assert of(text, "recorder_batch_events_bucket", le="32.0") == 0
     assert of(text, "recorder_spooled_events_total") == 3

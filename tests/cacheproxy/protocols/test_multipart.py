@@ -98,6 +98,8 @@ def test_quotes_and_backslashes_cannot_end_a_name() -> None:
         (part("a", b"1", *["X: 1"] * MAX_PART_HEADERS) + b"--XX--", "header count"),
         (part("a", b"1", "X: " + "y" * MAX_HEADER_BYTES) + b"--XX--", "header size"),
         (part() * (MAX_PARTS + 1) + b"--XX--", f"more than {MAX_PARTS} parts"),
+        (part("a", b"\r\n--XXz" * MAX_PARTS) + b"--XX--", f"more than {MAX_PARTS} parts"),
+        (part() + b"--XX \t\r\n", "space after a boundary"),
     ],
 )
 def test_a_broken_form(body: bytes, problem: str) -> None:

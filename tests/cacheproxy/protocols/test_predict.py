@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheproxy.protocols.predict import DIALECT, PredictDialect
-from cacheproxy.protocols.request import JSON, Incoming, InferenceRequest, InvalidRequest
+from cacheproxy.protocols.request import JSON, Incoming, InferenceRequest, InvalidRequest, UpstreamCall
 from metering.provider_usage import UsageMismatch, UsageReport
 from metering.tokens import TokenPools
 
@@ -32,7 +32,7 @@ class TestRequest:
     def test_any_json_is_a_request(self, document: Any) -> None:
         request = parse(document)
         assert (request.model, request.stream) == ("ocr", False)
-        assert DIALECT.upstream_call(request, "ocr-v4") == (
+        assert DIALECT.upstream_call(request, "ocr-v4") == UpstreamCall(
             "",
             json.dumps(document, separators=(",", ":")).encode(),
             (JSON,),

@@ -103,6 +103,13 @@ def test_what_is_no_batch(document: Any) -> None:
     assert predict_batch(parse(document), "/instances") is None
 
 
+def test_only_documents_whose_policy_names_a_list_are_batches() -> None:
+    assert DIALECT.batch(parse({"instances": [1, 2]}), None) is None
+    assert DIALECT.batch(parse({"instances": [1, 2]}), "/instances") is not None
+    picture = DIALECT.parse(Incoming(b"GIF89a", {b"content-type": b"image/gif"}, model="ocr"))
+    assert DIALECT.batch(picture, "") is DIALECT.batch(picture, "/instances") is None
+
+
 def test_beyond_the_bounds_a_request_stays_whole() -> None:
     assert predict_batch(parse({"instances": [0] * (MAX_ITEMS + 1)}), "/instances") is None
     assert predict_batch(parse({"instances": [0] * 100, "image": "A" * 200_000}), "/instances") is None

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from cacheproxy.protocols.multipart import File, Form, read_form, write_form
 from cacheproxy.protocols.predict import DIALECT
-from cacheproxy.protocols.request import JSON, Answer, Incoming, InferenceRequest, InvalidRequest
+from cacheproxy.protocols.request import (
+    JSON,
+    Answer,
+    Incoming,
+    InferenceRequest,
+    InvalidRequest,
+    UpstreamCall,
+)
 from metering.provider_usage import UsageMismatch, UsageReport
 from metering.tokens import TokenPools
 
@@ -43,7 +50,7 @@ class TestRaw:
     )
     def test_it_goes_upstream_as_it_came(self, content_type: bytes) -> None:
         call = DIALECT.upstream_call(raw(content_type=content_type), "small")
-        assert call == ("", PNG, ((b"content-type", content_type),))
+        assert call == UpstreamCall("", PNG, ((b"content-type", content_type),))
 
     @pytest.mark.parametrize(
         "content_type",
@@ -60,7 +67,7 @@ class TestRaw:
     def test_json_under_any_name_is_json(self, content_type: bytes) -> None:
         request = raw(b'{"a": 1}', content_type)
         assert request.document == {"a": 1}
-        assert DIALECT.upstream_call(request, "small") == ("", b'{"a":1}', (JSON,))
+        assert DIALECT.upstream_call(request, "small") == UpstreamCall("", b'{"a":1}', (JSON,))
 
     @QUICK
     @given(st.binary(max_size=40), st.binary(max_size=40))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheproxy.protocols.sse import EventSplitter, fields, frame
+from cacheproxy.protocols.sse import EventSplitter, fields, frame, named_frame
 
 ENDS = [b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\n\n"]
 lines = st.binary(min_size=1, max_size=8).filter(lambda line: not {*line} & {*b"\r\n"})
@@ -48,3 +48,18 @@ def test_a_carriage_return_at_the_end_waits_for_its_line_feed() -> None:
 )
 def test_an_event_is_read_as_the_standard_says(event: bytes, expected: tuple[bytes, bytes]) -> None:
     assert fields(event) == expected
+
+
+def test_a_long_event_may_come_in_small_pieces() -> None:
+    """In pieces as small as these, one that was copied for each would take minutes."""
+    splitter, piece = EventSplitter(), b"x" * 64
+    for _ in range(2**16):
+        assert splitter.feed(piece) == []
+    assert splitter.size == 2**22
+    assert splitter.feed(b"\n") == []
+    assert [len(event) for event in splitter.feed(b"\ndata")] == [2**22 + 2]
+    assert (splitter.pending, splitter.size) == (b"data", 4)
+
+
+def test_an_event_may_have_a_name() -> None:
+    assert fields(named_frame("error", b"{}")) == (b"error", b"{}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cacheproxy.gateway.errors import (
+from cacheproxy.gateway.upstreams.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLost,

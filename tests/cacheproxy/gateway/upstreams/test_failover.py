@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from cacheproxy.gateway.catalog import Model
-from cacheproxy.gateway.errors import (
-    Overloaded,
+from cacheproxy.gateway.errors import Overloaded
+from cacheproxy.gateway.upstreams.errors import (
     UpstreamError,
     UpstreamLost,
     UpstreamTimeout,

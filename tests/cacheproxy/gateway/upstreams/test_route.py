@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheproxy.gateway.errors import Overloaded, UpstreamNotConfigured, UpstreamUnavailable
+from cacheproxy.gateway.errors import Overloaded
 from cacheproxy.gateway.upstreams.breaker import Breaker
+from cacheproxy.gateway.upstreams.errors import UpstreamNotConfigured, UpstreamUnavailable
 from cacheproxy.gateway.upstreams.route import Lane, Route, Server
 from tests.cacheproxy.gateway.upstreams.conftest import make_model, make_target
 

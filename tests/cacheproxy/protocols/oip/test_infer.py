@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 
 from cacheproxy.protocols.oip.infer import DIALECT, MAX_TENSORS
-from cacheproxy.protocols.request import JSON, Answer, Incoming, InferenceRequest, InvalidRequest
+from cacheproxy.protocols.request import (
+    JSON,
+    Answer,
+    Incoming,
+    InferenceRequest,
+    InvalidRequest,
+    UpstreamCall,
+)
 from metering.provider_usage import UsageMismatch, UsageReport
 
 QUICK = settings(deadline=None, max_examples=60)
@@ -266,7 +273,7 @@ class TestUpstreamCall:
         assert DIALECT.upstream_call(ask(version="2"), "iris").path == "/v2/models/iris/versions/2/infer"
 
     def test_a_raw_tensor_goes_as_it_came(self) -> None:
-        assert DIALECT.upstream_call(parse(b"1234", 0), "iris") == (
+        assert DIALECT.upstream_call(parse(b"1234", 0), "iris") == UpstreamCall(
             "/v2/models/iris/infer",
             b"1234",
             (BINARY, (LENGTH, b"0")),

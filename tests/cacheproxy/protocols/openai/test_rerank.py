@@ -31,7 +31,8 @@ def ranked(
     request: InferenceRequest, score: str, field: str, *, always: bool = False
 ) -> list[dict[str, Any]]:
     """Score each document by its text alone, and answer as servers do."""
-    fields, results = request.document, []
+    fields = request.document
+    results: list[dict[str, Any]] = []
     for index, text in enumerate(texts_of(request)):
         shown = {"text": text} if field == "document" and isinstance(text, str) else text
         told = {field: shown} if always or fields.get("return_documents") or fields.get("return_text") else {}

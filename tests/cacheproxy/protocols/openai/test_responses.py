@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib._parsing._responses import parse_response
+from openai.lib.streaming.responses._events import ResponseCompletedEvent
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -356,6 +357,7 @@ class TestReplay:
         ]
         plain = Response.model_validate(answer)
         expected = parse_response(text_format=openai.omit, input_tools=openai.omit, response=plain)
+        assert isinstance(events[-1], ResponseCompletedEvent)
         assert events[-1].response.to_dict() == expected.to_dict()
 
     def test_what_no_model_writes_piece_by_piece(self) -> None:

@@ -169,6 +169,7 @@ class TestWhatIsNoAnswer:
             b'event: error\ndata: {"message": "out of memory"}\n\n',
             b"data: out of memory\n\n",
             b"data: [1]\n\n",
+            b"data: null\n\n",
             b'data: {"choices": 5}\n\n',
             b'data: {"choices": [[]]}\n\n',
             b'data: {"choices": [{"index": "0"}]}\n\n',

@@ -1,0 +1,58 @@
+"""What a benchmark leaves: a table to read, JSON to compare, and whether its targets were met."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.stack import HOME
+
+Row = Mapping[str, Any]
+
+
+class Target(NamedTuple):
+    """What a figure should be."""
+
+    text: str
+    value: float
+    bound: float
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it is."""
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+    def __str__(self) -> str:
+        side = "at most" if self.at_most else "at least"
+        verdict = "met" if self.met else "MISSED"
+        return f"{self.text}: {self.value:,.2f}, target {side} {self.bound:,.2f}: {verdict}"
+
+
+def report(name: str, title: str, rows: Sequence[Row], targets: Sequence[Target], *notes: str) -> None:
+    """Print *rows* as a table with the targets below, and write all of it to ``var/bench/NAME.json``."""
+    print(f"{name}: {title}")
+    columns = list(rows[0])
+    widths = [max(len(column), *(len(_text(row[column])) for row in rows)) for column in columns]
+    for cells in (columns, *([_text(row[column]) for column in columns] for row in rows)):
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
+    print(*notes, *targets, "", sep="\n", flush=True)
+    kept = [{**target._asdict(), "met": target.met} for target in targets]
+    document = {"title": title, "rows": list(rows), "targets": kept, "notes": notes}
+    path(f"{name}.json").write_text(json.dumps(document, indent=2))
+
+
+def path(name: str) -> Path:
+    """Return where the file *name* of a benchmark belongs."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    return HOME / name
+
+
+def median(runs: Sequence[Mapping[str, Any]], name: str) -> int:
+    """Return the median of a figure over *runs*."""
+    return int(statistics.median(run[name] for run in runs))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
