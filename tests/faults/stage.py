@@ -162,7 +162,7 @@ async def staged(servers: Servers, callers: Iterable[str]) -> AsyncIterator[Stag
 
 async def play(world: World, cells: Sequence[Cell], servers: Servers) -> tuple[dict[str, Played], Leftovers]:
     """Play all *cells* in *world*; return what came of each, and what was left of the gateway."""
-    before = _sockets()
+    before = open_sockets()
     async with staged(servers, [cell.name for cell in cells]) as stage:
         keys = stage.keys
         await stage.take_away(world)
@@ -175,7 +175,7 @@ async def play(world: World, cells: Sequence[Cell], servers: Servers) -> tuple[d
         async with aiohttp.ClientSession() as session:
             kept = {cell.name: await _is_kept(stage, session, cell, keys[cell.name][1]) for cell in cells}
         left = await stage.leftovers()
-    left = left._replace(tasks=_tasks(), sockets=_sockets() - before)
+    left = left._replace(tasks=other_tasks(), sockets=open_sockets() - before)
     played = {
         cell.name: Played(
             seen[cell.name],
@@ -191,7 +191,7 @@ async def play_scenes(
     world: World, scenes: Sequence[Scene], servers: Servers
 ) -> tuple[dict[str, PlayedScene], Leftovers]:
     """Play all *scenes* in *world*, as `play` does."""
-    before = _sockets()
+    before = open_sockets()
     async with staged(servers, [scene.name for scene in scenes]) as stage:
         await stage.take_away(world)
         pairs = [Pair(scene) for scene in scenes]
@@ -202,7 +202,7 @@ async def play_scenes(
         await stage.mend()
         events = await stage.rows.events()
         left = await stage.leftovers()
-    left = left._replace(tasks=_tasks(), sockets=_sockets() - before)
+    left = left._replace(tasks=other_tasks(), sockets=open_sockets() - before)
     played = {
         pair.prompt: PlayedScene(*both, pair.calls, _events_of(events, stage.keys[pair.prompt][0]))
         for pair, both in zip(pairs, seen, strict=True)
@@ -269,12 +269,12 @@ async def _is_kept(stage: Stage, session: aiohttp.ClientSession, cell: Cell, key
     return asked.status == 200
 
 
-def _tasks() -> list[str]:
+def other_tasks() -> list[str]:
     """Return the tasks of this event loop beside the one that plays."""
     return [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
 
 
-def _sockets() -> int:
+def open_sockets() -> int:
     links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
     return sum(map(_is_socket, links))
 
