@@ -158,10 +158,8 @@ class Call:
         self.started = True
         self.status = status
         self._sign(headers)
-        await self._deliver(
-            {"type": "http.response.start", "status": status, "headers": headers},
-            {"type": "http.response.body", "body": body},
-        )
+        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
+        await self._deliver({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer. Our request id is added to *headers*."""
@@ -180,13 +178,12 @@ class Call:
         if name := self.route.dialect.id_header:
             headers.append((name, self.request_id))
 
-    async def _deliver(self, *messages: Message) -> None:
+    async def _deliver(self, message: Message) -> None:
         try:
-            for message in messages:
-                if self.tape is not None:
-                    await self.tape.take(message)
-                if not self.gone:
-                    await self._send(message)
+            if self.tape is not None:
+                await self.tape.take(message)
+            if not self.gone:
+                await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
 
