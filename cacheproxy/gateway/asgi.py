@@ -9,7 +9,7 @@ from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
-from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
+from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send, read_headers
 from cacheproxy.gateway.catalog import Catalog
 from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
@@ -127,7 +127,7 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        headers = dict(scope["headers"])
+        headers = read_headers(scope["headers"])
         call = Call(
             path,
             route or route_of_lookup(path, headers),

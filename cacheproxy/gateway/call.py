@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from cacheproxy.gateway.errors import BodyTooLarge, GatewayError
+from cacheproxy.gateway.errors import BodyTooLarge, EncodedBody, GatewayError
 from cacheproxy.protocols.registry import Route
 from metering.usage_event import UsageEvent, new_event_id
 
@@ -127,9 +127,12 @@ class Call:
         """Return the request's body.
 
         Raises:
+            EncodedBody: it is compressed.
             BodyTooLarge: it is, or says that it is, larger than *limit_bytes*; the rest is not read.
             ClientGone: the client hung up in the middle.
         """
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise EncodedBody
         if int(self.headers.get(b"content-length", b"0")) > limit_bytes:
             raise BodyTooLarge(limit_bytes)
         parts: list[bytes] = []
@@ -186,6 +189,15 @@ class Call:
                 await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
+
+
+def read_headers(raw: Sequence[Header]) -> Mapping[bytes, bytes]:
+    """Return headers by name; what was said in several lines is one list (RFC 9110, section 5.2)."""
+    headers = dict(raw)
+    if len(headers) < len(raw):
+        for name in headers:
+            headers[name] = b", ".join([value for other, value in raw if other == name])
+    return headers
 
 
 class Watch:

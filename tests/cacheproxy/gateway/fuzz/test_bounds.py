@@ -13,19 +13,30 @@ pytestmark = pytest.mark.django_db
 """So that there is a test database; the tests look at it by themselves."""
 
 MIB = 1 << 20
-PATHS = ["/v1/chat/completions", "/v1/messages", "/v1/predict/ocr", "/v2/models/iris/infer", "/v1/audio/transcriptions"]
+PATHS = [
+    "/v1/chat/completions",
+    "/v1/messages",
+    "/v1/predict/ocr",
+    "/v2/models/iris/infer",
+    "/v1/audio/transcriptions",
+]
 EVERY_PATH = pytest.mark.parametrize("path", PATHS)
 
 
 def head(gateway: Live, path: str, *fields: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "host: x", f"authorization: Bearer {gateway.key}", *fields, "connection: close"]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: x",
+        f"authorization: Bearer {gateway.key}",
+        *fields,
+        "connection: close",
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 def resident_mib() -> float:
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
 
 
 @EVERY_PATH
@@ -48,7 +59,7 @@ def test_100_mib_in_chunks_are_refused_in_bounded_memory(gateway: Live, path: st
 @EVERY_PATH
 @pytest.mark.parametrize("kind", ["content-length: 900", "transfer-encoding: chunked"])
 def test_a_body_that_stalls_is_a_408(gateway: Live, path: str, kind: str) -> None:
-    refused = gateway.say(head(gateway, path, kind) + b"5\r\n{\"mod")
+    refused = gateway.say(head(gateway, path, kind) + b'5\r\n{"mod')
     assert refused.status == 408
 
 
@@ -57,7 +68,8 @@ def test_a_head_that_stalls_is_a_408(gateway: Live) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [["x-a: " + "a" * 70_000], [f"x-{number}: a" for number in range(101)], ["x-" + "a" * 70_000 + ": b"]]
+    "fields",
+    [["x-a: " + "a" * 70_000], [f"x-{number}: a" for number in range(101)], ["x-" + "a" * 70_000 + ": b"]],
 )
 def test_heads_that_are_too_large_are_a_431(gateway: Live, fields: list[str]) -> None:
     assert gateway.say(head(gateway, PATHS[0], *fields)).status == 431

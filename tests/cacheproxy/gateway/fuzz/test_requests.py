@@ -23,7 +23,11 @@ RAW = st.sampled_from(
      b'"data:image/png;base64,%%%"', b'{"__proto__":1}', b'"\r\nx-evil: 1"']
 )  # fmt: skip
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
@@ -33,7 +37,13 @@ HOLE = "\ue000hole\ue000"
 
 def places(document: Any) -> list[tuple[Any, ...]]:
     """Return the way to every field of a document, however deep."""
-    fields = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    fields = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
     return [(name, *rest) for name, value in fields for rest in [(), *places(value)]]
 
 
@@ -92,7 +102,9 @@ def test_bytes_that_are_no_request(gateway: Live, sample: Sample, data: st.DataO
     length=st.sampled_from(["0", "1", "-1", "99999999999999999999", "x"]),
 )  # fmt: skip
 @settings(LIVE, max_examples=40)
-def test_content_types_and_forms(gateway: Live, sample: Sample, content_type: str, body: bytes, length: str) -> None:
+def test_content_types_and_forms(
+    gateway: Live, sample: Sample, content_type: str, body: bytes, length: str
+) -> None:
     gateway.upstream_answers()
     headers = {"content-type": content_type, "inference-header-content-length": length}
     for path in (sample.path, "/v1/audio/transcriptions", "/v1/audio/translations"):
@@ -159,7 +171,9 @@ def test_other_methods_and_paths(gateway: Live, method: str, path: str) -> None:
     refused = parsed(raw)
     assert refused.status == (404 if "nothing" in path else 405)
     assert ("allow" in refused.headers) is (refused.status == 405)
-    check_clear(SAMPLES.get(path, SAMPLES["/v2/models/iris/infer"] if path.startswith("/v2") else CHAT), refused)
+    check_clear(
+        SAMPLES.get(path, SAMPLES["/v2/models/iris/infer"] if path.startswith("/v2") else CHAT), refused
+    )
 
 
 def test_a_model_that_is_not_there_is_named(gateway: Live) -> None:
