@@ -12,7 +12,7 @@ from cacheproxy.protocols.registry import Route
 from metering.usage_event import UsageEvent, new_event_id
 
 if TYPE_CHECKING:
-    from cacheproxy.gateway.tracing import CallTrace
+    from cacheproxy.gateway.telemetry.tracing import CallTrace
     from cacheproxy.gateway.understanding import Ask
 
 Message = MutableMapping[str, Any]

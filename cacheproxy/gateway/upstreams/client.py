@@ -8,7 +8,7 @@ our customers' keys are nobody else's business. A redirect is not followed.
 import asyncio
 import logging
 
-from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.catalog.catalog import Target
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.upstreams.address import Address
 from cacheproxy.gateway.upstreams.connection import Connection, Failure, Garbled, Late

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cacheproxy.gateway.asgi import Gateway
-from cacheproxy.gateway.config import HttpSettings, GatewaySettings
+from cacheproxy.gateway.config import GatewaySettings, HttpSettings
 from cacheproxy.gateway.http.protocol import HttpProtocol
 from tests.cacheproxy.gateway.fuzz.samples import SAMPLES, Sample
 from tests.cacheproxy.gateway.world import PEPPER, World, connect, serving

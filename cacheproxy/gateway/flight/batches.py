@@ -16,13 +16,13 @@ import msgspec
 from billing.money import allocate
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.flight.work import Led
 from cacheproxy.gateway.idempotency import recorded
-from cacheproxy.gateway.measure import Measured
-from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.recording.event import usage_event
+from cacheproxy.gateway.recording.measure import Measured
+from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken
-from cacheproxy.gateway.work import Led
 from cacheproxy.protocols.request import JSON, Answer, Batch, Header, InferenceRequest
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
