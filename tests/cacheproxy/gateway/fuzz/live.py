@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cacheproxy.gateway.asgi import Gateway
-from cacheproxy.gateway.config import HttpSettings, GatewaySettings
+from cacheproxy.gateway.config import GatewaySettings, HttpSettings
 from cacheproxy.gateway.http.protocol import HttpProtocol
 from tests.cacheproxy.gateway.fuzz.samples import SAMPLES, Sample
 from tests.cacheproxy.gateway.world import PEPPER, World, connect, serving
@@ -30,7 +30,9 @@ class Impatient(HttpProtocol):
 class Live:
     """The gateway, and a way to say anything to it."""
 
-    def __init__(self, runner: asyncio.Runner, gateway: Gateway, url: str, key: str, upstream: FakeUpstream) -> None:
+    def __init__(
+        self, runner: asyncio.Runner, gateway: Gateway, url: str, key: str, upstream: FakeUpstream
+    ) -> None:
         self.runner = runner
         self.gateway = gateway
         self.port = int(url.rsplit(":", 1)[1])
@@ -154,7 +156,9 @@ async def _served(servers: Servers, changes: Any) -> AsyncIterator[tuple[Gateway
 
 
 def _base_url(sample: Sample, upstream: FakeUpstream) -> str:
-    return upstream.url + {"openai": "/v1", "anthropic": "", "oip": "", "predict": "/predict"}[sample.protocol]
+    return (
+        upstream.url + {"openai": "/v1", "anthropic": "", "oip": "", "predict": "/predict"}[sample.protocol]
+    )
 
 
 class Problem(NamedTuple):
@@ -192,5 +196,3 @@ def check_clear(sample: Sample, seen: Seen) -> None:
         assert seen.headers["content-type"] == "application/json"
         if problem.code in {"missing_field", "invalid_field"}:
             assert problem.param
-
-

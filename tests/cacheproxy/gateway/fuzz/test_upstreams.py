@@ -1,5 +1,6 @@
-"""Upstreams that answer anything at all: passed on or refused clearly, an event where one is due, nothing held on to."""
+"""Upstreams that answer anything at all: passed on or refused clearly, and nothing is held on to."""
 
+import itertools
 import json
 from typing import Any
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.django_db
 LIVE = settings.get_profile("live")
 CHAT = SAMPLES["/v1/chat/completions"]
 STREAM = b"".join(chat_events())
+GOOD = raw_head(200, content_type="application/json", content_length="500") + b'{"choices": ['
 
 
 def asked(gateway: Live, sample: Sample, **changes: Any) -> Seen:
@@ -55,11 +57,15 @@ def test_an_answer_with_a_field_of_another_type(gateway: Live, sample: Sample, d
 @EVERY_SURFACE
 @given(
     body=st.binary(max_size=80) | VALUES,
-    kind=st.sampled_from(["application/json", "text/html", "text/event-stream", "", "image/png", "multipart/form-data"]),
+    kind=st.sampled_from(
+        ["application/json", "text/html", "text/event-stream", "", "image/png", "multipart/form-data"]
+    ),
     status=st.sampled_from([200, 201, 204, 206, 400, 404, 429, 500, 503, 529, 599]),
 )
 @settings(LIVE, max_examples=60)
-def test_any_body_with_any_type_and_status(gateway: Live, sample: Sample, body: bytes, kind: str, status: int) -> None:
+def test_any_body_with_any_type_and_status(
+    gateway: Live, sample: Sample, body: bytes, kind: str, status: int
+) -> None:
     gateway.upstream_answers(raw_answer(body, status=status, headers={"content-type": kind}))
     said = asked(gateway, sample)
     if status >= 400:
@@ -69,17 +75,19 @@ def test_any_body_with_any_type_and_status(gateway: Live, sample: Sample, body: 
         check_clear(sample, said)
 
 
-@given(raw=st.binary(min_size=1, max_size=200) | st.builds(lambda at, part: GOOD[:at] + part, st.integers(0, 99), st.binary(max_size=40)))
+@given(
+    raw=st.binary(min_size=1, max_size=200)
+    | st.builds(lambda at, part: GOOD[:at] + part, st.integers(0, 99), st.binary(max_size=40))
+)
 @settings(LIVE, max_examples=200)
 def test_random_bytes_for_an_answer(gateway: Live, raw: bytes) -> None:
     gateway.upstream_answers(drop(raw))
     check_5xx(CHAT, asked(gateway, CHAT))
 
 
-GOOD = raw_head(200, content_type="application/json", content_length="500") + b'{"choices": ['
-
-
-@pytest.mark.parametrize("status", ["99", "100", "101", "199", "301", "304", "600", "999", "2000", "-1", "abc"])
+@pytest.mark.parametrize(
+    "status", ["99", "100", "101", "199", "301", "304", "600", "999", "2000", "-1", "abc"]
+)
 def test_statuses_that_are_no_answer(gateway: Live, status: str) -> None:
     gateway.upstream_answers(drop(f"HTTP/1.1 {status} Odd\r\ncontent-length: 2\r\n\r\n{{}}".encode()))
     check_5xx(CHAT, asked(gateway, CHAT))
@@ -120,13 +128,15 @@ def test_heads_of_any_content(gateway: Live, lines: bytes) -> None:
 @settings(LIVE, max_examples=60)
 def test_a_stream_cut_anywhere(gateway: Live, cuts: list[int]) -> None:
     edges = [0, *sorted(set(cuts)), len(STREAM)]
-    parts = [STREAM[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [STREAM[start:end] for start, end in itertools.pairwise(edges)]
     gateway.upstream_answers(stream(*parts, pause_seconds=0.002))
     check_streamed(asked(gateway, CHAT, stream=True))
 
 
 def test_a_stream_byte_by_byte(gateway: Live) -> None:
-    gateway.upstream_answers(trickle(raw_head(200, content_type=SSE, content_length=str(len(STREAM))) + STREAM, pause_seconds=0))
+    gateway.upstream_answers(
+        trickle(raw_head(200, content_type=SSE, content_length=str(len(STREAM))) + STREAM, pause_seconds=0)
+    )
     check_streamed(asked(gateway, CHAT, stream=True))
 
 
@@ -138,7 +148,11 @@ def check_streamed(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"])
-@given(parts=st.lists(st.binary(max_size=30) | VALUES.map(lambda value: b"data: " + value + b"\n\n"), min_size=1, max_size=5))
+@given(
+    parts=st.lists(
+        st.binary(max_size=30) | VALUES.map(lambda value: b"data: " + value + b"\n\n"), min_size=1, max_size=5
+    )
+)
 @settings(LIVE, max_examples=60)
 def test_streams_of_nonsense(gateway: Live, path: str, parts: list[bytes]) -> None:
     sample = SAMPLES[path]
