@@ -14,7 +14,7 @@ OPENING = """# What becomes of a call when something fails
 Each cell is a test: one call to a gateway on a socket, whose client leaves at the column's moment and whose upstream
 fails in the row's way, with PostgreSQL, Redis, both or neither cut off. It says what a client that stays sees, the one
 usage event of the call (its outcome and quality) or –, and whether the answer is **kept** for later calls. After all
-cells of a table no lease, no task and no connection is left. What has no cell cannot be: the upstream had failed before.
+cells of a table no lease, no task and no connection is left. What has no cell cannot be: the upstream failed before.
 
 A client that leaves before its request is whole is nobody's call: the upstream is not asked, there is no event.
 A stream that has begun cannot take its status back: it ends with an error event in place of its closing one.
@@ -88,7 +88,8 @@ def _scenes(scenes: Iterable[Scene]) -> Iterator[str]:
         )
         yield (
             f"| {asked} | {_words(scene.fault)} | {scene.leader_leaves}{_sees(scene.leader_sees)}"
-            f" | {scene.follower_leaves}{_sees(scene.follower_sees)} | {scene.calls} | {', '.join(scene.events) or '–'} |"
+            f" | {scene.follower_leaves}{_sees(scene.follower_sees)} | {scene.calls}"
+            f" | {', '.join(scene.events) or '–'} |"
         )
 
 

@@ -1,4 +1,4 @@
-"""Leader and follower: two clients with one question, one or both of whom leave, while the upstream does this or that."""
+"""Leader and follower: two clients with one question, of whom one leaves, or both; the upstream fails or not."""
 
 from typing import NamedTuple
 

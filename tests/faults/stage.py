@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -275,12 +275,12 @@ def other_tasks() -> list[str]:
 
 
 def open_sockets() -> int:
-    links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
-    return sum(map(_is_socket, links))
+    """Return how many sockets this process has open."""
+    return sum(map(_is_socket, Path("/proc/self/fd").iterdir()))
 
 
-def _is_socket(link: str) -> bool:
+def _is_socket(link: Path) -> bool:
     try:
-        return os.readlink(link).startswith("socket:")
+        return str(link.readlink()).startswith("socket:")
     except OSError:  # closed in the meantime
         return False

@@ -1,4 +1,4 @@
-"""SIGTERM to a gateway under load: what was begun ends, what is refused is refused clearly, and all is accounted for."""
+"""SIGTERM to a gateway under load: what was begun ends, what is refused is told so, and all is accounted for."""
 
 import asyncio
 import time

@@ -18,10 +18,28 @@ LIVE = settings.get_profile("live")
 CHAT = SAMPLES["/v1/chat/completions"]
 EVERY_SURFACE = pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
 RAW = st.sampled_from(
-    [b"1e999", b"-1e999", b"NaN", b"Infinity", b"9" * 400, b"-0", b'"\\ud800"', b'"\\u0000"', b"[" * 600 + b"]" * 600,
-     b"[" * 100_000, b'{"a":' * 600 + b"1" + b"}" * 600, b"\xff\xfe", b'"\xc3"', b'"\xed\xa0\x80"', b"", b"nul",
-     b'"data:image/png;base64,%%%"', b'{"__proto__":1}', b'"\r\nx-evil: 1"']
-)  # fmt: skip
+    [
+        b"1e999",
+        b"-1e999",
+        b"NaN",
+        b"Infinity",
+        b"9" * 400,
+        b"-0",
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b"[" * 600 + b"]" * 600,
+        b"[" * 100_000,
+        b'{"a":' * 600 + b"1" + b"}" * 600,
+        b"\xff\xfe",
+        b'"\xc3"',
+        b'"\xed\xa0\x80"',
+        b"",
+        b"nul",
+        b'"data:image/png;base64,%%%"',
+        b'{"__proto__":1}',
+        b'"\r\nx-evil: 1"',
+    ]
+)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -95,12 +113,24 @@ def test_bytes_that_are_no_request(gateway: Live, sample: Sample, data: st.DataO
 @EVERY_SURFACE
 @given(
     content_type=st.sampled_from(
-        ["", "text/plain", "application/octet-stream", "multipart/form-data", "multipart/form-data; boundary=b",
-         'multipart/form-data; boundary="', "multipart/form-data; boundary=" + "x" * 999, "image/png", "application/json; charset=utf-16"]
+        [
+            "",
+            "text/plain",
+            "application/octet-stream",
+            "multipart/form-data",
+            "multipart/form-data; boundary=b",
+            'multipart/form-data; boundary="',
+            "multipart/form-data; boundary=" + "x" * 999,
+            "image/png",
+            "application/json; charset=utf-16",
+        ]
     ),
-    body=st.binary(max_size=60) | st.builds(lambda at, part: FORM[:at] + part + FORM[at:], st.integers(0, len(FORM)), st.binary(max_size=8)),
+    body=st.binary(max_size=60)
+    | st.builds(
+        lambda at, part: FORM[:at] + part + FORM[at:], st.integers(0, len(FORM)), st.binary(max_size=8)
+    ),
     length=st.sampled_from(["0", "1", "-1", "99999999999999999999", "x"]),
-)  # fmt: skip
+)
 @settings(LIVE, max_examples=40)
 def test_content_types_and_forms(
     gateway: Live, sample: Sample, content_type: str, body: bytes, length: str
@@ -116,13 +146,40 @@ EVIL = "%0d%0ax-evil:%201"
 
 @given(
     name=st.sampled_from(
-        ["cache-control", "idempotency-key", "x-zerorate-session", "anthropic-version", "anthropic-beta", "user-agent", "x-forwarded-for",
-         "helicone-cache-enabled", "cf-aig-cache-ttl", "x-portkey-cache-force-refresh", "x-openrouter-cache", "authorization", "x-api-key",
-         "traceparent", "accept", "content-language"]
+        [
+            "cache-control",
+            "idempotency-key",
+            "x-zerorate-session",
+            "anthropic-version",
+            "anthropic-beta",
+            "user-agent",
+            "x-forwarded-for",
+            "helicone-cache-enabled",
+            "cf-aig-cache-ttl",
+            "x-portkey-cache-force-refresh",
+            "x-openrouter-cache",
+            "authorization",
+            "x-api-key",
+            "traceparent",
+            "accept",
+            "content-language",
+        ]
     ),
-    value=st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=300)
-    | st.sampled_from(["max-age=99999999999999999999", "max-age=-1", "max-age=x", "no-cache,,;=", EVIL, "x" * 9000, "ttl=" + "9" * 400]),
-)  # fmt: skip
+    value=st.text(
+        st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=300
+    )
+    | st.sampled_from(
+        [
+            "max-age=99999999999999999999",
+            "max-age=-1",
+            "max-age=x",
+            "no-cache,,;=",
+            EVIL,
+            "x" * 9000,
+            "ttl=" + "9" * 400,
+        ]
+    ),
+)
 @settings(LIVE, max_examples=300)
 def test_headers_of_any_content(gateway: Live, name: str, value: str) -> None:
     gateway.upstream_answers()
@@ -162,9 +219,8 @@ def test_what_a_body_says_is_in_no_header(gateway: Live, field: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "PROPFIND"])
 @pytest.mark.parametrize("path", [*SAMPLES, "/v1/nothing", "/v2/nothing"])
 def test_other_methods_and_paths(gateway: Live, method: str, path: str) -> None:
-    raw = gateway.raw(
-        f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\nconnection: close\r\n\r\n".encode()
-    )
+    fields = f"host: x\r\nauthorization: Bearer {gateway.key}\r\nconnection: close\r\n\r\n"
+    raw = gateway.raw(f"{method} {path} HTTP/1.1\r\n{fields}".encode())
     if method == "HEAD":
         assert raw.startswith(b"HTTP/1.1 40")
         return

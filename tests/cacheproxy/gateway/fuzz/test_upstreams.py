@@ -1,5 +1,6 @@
-"""Upstreams that answer anything at all: passed on or refused clearly, an event where one is due, nothing held on to."""
+"""Upstreams that answer anything at all: passed on or refused clearly, and nothing is held on to."""
 
+import itertools
 import json
 from typing import Any
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.django_db
 LIVE = settings.get_profile("live")
 CHAT = SAMPLES["/v1/chat/completions"]
 STREAM = b"".join(chat_events())
+GOOD = raw_head(200, content_type="application/json", content_length="500") + b'{"choices": ['
 
 
 def asked(gateway: Live, sample: Sample, **changes: Any) -> Seen:
@@ -83,9 +85,6 @@ def test_random_bytes_for_an_answer(gateway: Live, raw: bytes) -> None:
     check_5xx(CHAT, asked(gateway, CHAT))
 
 
-GOOD = raw_head(200, content_type="application/json", content_length="500") + b'{"choices": ['
-
-
 @pytest.mark.parametrize(
     "status", ["99", "100", "101", "199", "301", "304", "600", "999", "2000", "-1", "abc"]
 )
@@ -129,7 +128,7 @@ def test_heads_of_any_content(gateway: Live, lines: bytes) -> None:
 @settings(LIVE, max_examples=60)
 def test_a_stream_cut_anywhere(gateway: Live, cuts: list[int]) -> None:
     edges = [0, *sorted(set(cuts)), len(STREAM)]
-    parts = [STREAM[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [STREAM[start:end] for start, end in itertools.pairwise(edges)]
     gateway.upstream_answers(stream(*parts, pause_seconds=0.002))
     check_streamed(asked(gateway, CHAT, stream=True))
 
