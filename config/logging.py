@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.current import current_call
+from cacheproxy.gateway.telemetry.current import current_call
 
 FACTS = ("key", "model", "surface", "outcome", "status", "latency_us")
 """What a line about a call may say besides; nothing else that a record carries is written."""

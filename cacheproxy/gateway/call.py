@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from cacheproxy.gateway.errors import BodyTooLarge, GatewayError
+from cacheproxy.gateway.errors import BodyTooLarge, EncodedBody, GatewayError
 from cacheproxy.protocols.registry import Route
 from metering.usage_event import UsageEvent, new_event_id
 
 if TYPE_CHECKING:
-    from cacheproxy.gateway.tracing import CallTrace
+    from cacheproxy.gateway.telemetry.tracing import CallTrace
     from cacheproxy.gateway.understanding import Ask
 
 Message = MutableMapping[str, Any]
@@ -127,9 +127,12 @@ class Call:
         """Return the request's body.
 
         Raises:
+            EncodedBody: it is compressed.
             BodyTooLarge: it is, or says that it is, larger than *limit_bytes*; the rest is not read.
             ClientGone: the client hung up in the middle.
         """
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise EncodedBody
         if int(self.headers.get(b"content-length", b"0")) > limit_bytes:
             raise BodyTooLarge(limit_bytes)
         parts: list[bytes] = []
@@ -158,10 +161,8 @@ class Call:
         self.started = True
         self.status = status
         self._sign(headers)
-        await self._deliver(
-            {"type": "http.response.start", "status": status, "headers": headers},
-            {"type": "http.response.body", "body": body},
-        )
+        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
+        await self._deliver({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer. Our request id is added to *headers*."""
@@ -180,15 +181,23 @@ class Call:
         if name := self.route.dialect.id_header:
             headers.append((name, self.request_id))
 
-    async def _deliver(self, *messages: Message) -> None:
+    async def _deliver(self, message: Message) -> None:
         try:
-            for message in messages:
-                if self.tape is not None:
-                    await self.tape.take(message)
-                if not self.gone:
-                    await self._send(message)
+            if self.tape is not None:
+                await self.tape.take(message)
+            if not self.gone:
+                await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
+
+
+def read_headers(raw: Sequence[Header]) -> Mapping[bytes, bytes]:
+    """Return headers by name; what was said in several lines is one list (RFC 9110, section 5.2)."""
+    headers = dict(raw)
+    if len(headers) < len(raw):
+        for name in headers:
+            headers[name] = b", ".join([value for other, value in raw if other == name])
+    return headers
 
 
 class Watch:

@@ -29,6 +29,7 @@
     │   ├── IdempotencyKeyInUse               idempotency_key_in_use
     │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
+    ├── EncodedBody                   415     unsupported_encoding
     ├── NobodyWaits                   499     client_gone
     ├── RateLimited                   429     rate_limit_exceeded
     │   └── TooManyConcurrent                 rate_limit_exceeded
@@ -289,6 +290,16 @@ class IdempotentAnswerNotKept(Conflict):
             "The call with this Idempotency-Key was carried out, once, but its answer was larger than"
             f" {limit_bytes} bytes and is not kept. A new key has it carried out again."
         )
+
+
+class EncodedBody(GatewayError):
+    """The request body is compressed, and nobody here unpacks what a stranger packed."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    def __init__(self) -> None:
+        super().__init__("Compressed request bodies are not taken. Send it without 'Content-Encoding'.")
 
 
 class BodyTooLarge(GatewayError):

@@ -34,7 +34,6 @@ import msgspec
 
 from cacheproxy.gateway.call import Call, Header, Message
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     BadRequest,
     EventConflict,
@@ -46,6 +45,7 @@ from cacheproxy.gateway.errors import (
     InternalError,
     RecorderUnavailable,
 )
+from cacheproxy.gateway.telemetry.current import step
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused, Script
 

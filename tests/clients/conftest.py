@@ -22,9 +22,9 @@ from tests.clients.stage import Heads, Loop, Stage, got
 from tests.conftest import clean, url_of_test_database
 from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.openai.server import FakeOpenAI
-from tests.fakes.upstream import FakeUpstream
 
 POOLS = {"input": "2", "cache_read": "0.2", "cache_write": "2.5", "output": "8", "units": "1000"}
+PRICED = ("gpt", "claude", "omni-moderation-latest", "measure-json", "measure-form", "measure-raw")
 LIMIT = "UPDATE billing_plan SET requests_per_minute = 60 WHERE id = $1"
 
 
@@ -41,8 +41,8 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture(scope="package")
-def servers(loop: Loop) -> Iterator[tuple[FakeOpenAI, FakeAnthropic, FakeUpstream]]:
-    made = FakeOpenAI(key="sk-openai"), FakeAnthropic(key="sk-anthropic"), FakeUpstream()
+def servers(loop: Loop) -> Iterator[tuple[FakeOpenAI, FakeAnthropic]]:
+    made = FakeOpenAI(key="sk-openai"), FakeAnthropic(key="sk-anthropic")
     for server in made:
         loop.run(server.start())
     yield made
@@ -68,12 +68,13 @@ def databases(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iter
 @pytest.fixture(scope="package")
 def stage(
     databases: tuple[str, str],
-    servers: tuple[FakeOpenAI, FakeAnthropic, FakeUpstream],
+    servers: tuple[FakeOpenAI, FakeAnthropic],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stage]:
     """Give a gateway that serves."""
     database_url, redis_url = databases
-    key, limited_key = asyncio.run(_populate(database_url, *servers))
+    predict_port = child.free_port()
+    key, limited_key = asyncio.run(_populate(database_url, *servers, predict_port))
     told = GatewaySettings(
         database_url=database_url, redis_url=redis_url, key_pepper=PEPPER, redis_budget_seconds=2
     )
@@ -86,19 +87,21 @@ def stage(
     command = ["-m", "tests.cacheproxy.gateway.process", str(port)]
     log: Path = tmp_path_factory.mktemp("clients") / "gateway.log"
     with child.running(command, ready_url=f"{url}/v2/health/ready", log=log, environment=environment):
-        yield Stage(url, database_url, *servers, key, limited_key)
+        yield Stage(url, database_url, *servers, predict_port, key, limited_key)
 
 
 async def _populate(
-    database_url: str, chat: FakeOpenAI, messages: FakeAnthropic, predict: FakeUpstream
+    database_url: str, chat: FakeOpenAI, messages: FakeAnthropic, predict_port: int
 ) -> tuple[str, str]:
     connection = await connect(database_url)
     world = World(connection)
     for name in ("gpt", "unpriced", "omni-moderation-latest"):
         await world.add_model(name, f"{chat.url}/v1", api_key_env="OPENAI_SERVER_KEY")
     await world.add_model("claude", messages.url, protocol="anthropic", api_key_env="ANTHROPIC_SERVER_KEY")
-    await world.add_model("reader", f"{predict.url}/predict", protocol="predict")
-    prices = dict.fromkeys(("gpt", "claude", "reader", "omni-moderation-latest"), POOLS)
+    for way in ("json", "form", "raw"):
+        url = f"http://127.0.0.1:{predict_port}/{way}"
+        await world.add_model(f"measure-{way}", url, protocol="predict")
+    prices = dict.fromkeys(PRICED, POOLS)
     acme = await world.add_tenant("acme", await world.add_plan("standard", prices, {"exact": "100"}))
     limited_plan = await world.add_plan("limited", prices, {"exact": "100"})
     await connection.execute(LIMIT, limited_plan)

@@ -49,7 +49,8 @@ class Stage(NamedTuple):
     database_url: str
     openai: FakeOpenAI
     anthropic: FakeAnthropic
-    predict: FakeUpstream
+    predict_port: int
+    """Where the server of the models `measure-…` is expected; tests that need it start it."""
     key: str
     """Of a tenant with a plan for every model but `unpriced`."""
     limited_key: str

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.clients.conftest import Speaker
+from tests.clients.conftest import PRICED, Speaker
 from tests.clients.stage import Form, Stage, calls_to, each, expect_hit, expect_miss, fresh, got, within
 
 
@@ -17,7 +17,7 @@ class TestEmbeddings:
     ) -> None:
         for more in ({}, {"encoding_format": "float"}, {"dimensions": 3}):
             heads = len(gpt.heads)
-            asked = {"input": fresh("one text"), **more}
+            asked = {"input": [fresh("one text"), fresh("and another")], **more}
             told = await _embed(straight_gpt, **asked)
             with calls_to(stage.openai, 1):
                 assert [await _embed(gpt, **asked) for _ in "ab"] == [told, told]
@@ -180,7 +180,7 @@ class TestTranscriptions:
 
 async def test_models(stage: Stage, gpt: Speaker) -> None:
     names = {model.id for model in await each(await got(gpt.client.models.list()))}
-    assert names == {"gpt", "claude", "reader", "omni-moderation-latest"}
+    assert names == set(PRICED)
     assert (await got(gpt.client.models.retrieve("gpt"))).object == "model"
     with pytest.raises(openai.NotFoundError) as missing:
         await got(gpt.client.models.retrieve("unpriced"))

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.spool import STREAM
+from cacheproxy.gateway.recording.spool import STREAM
 from cacheproxy.redis_link import RedisAway
 from tests.cacheproxy.gateway.conftest import PRICES
 from tests.cacheproxy.gateway.world import PEPPER, Client, Tenant, connect, eventually, serving

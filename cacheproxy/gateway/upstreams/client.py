@@ -3,17 +3,15 @@
 What goes out is the dialect's body under headers of its and our making. No header of the client's is forwarded
 except its user agent and what the dialect names: one that could change the answer must be in the cache key, and
 our customers' keys are nobody else's business. A redirect is not followed.
-
-The four time limits cost one timer for the whole call and one that aiohttp moves on as bytes come.
 """
 
-import io
+import asyncio
 import logging
 
-import aiohttp
-
-from cacheproxy.gateway.catalog import Target
-from cacheproxy.gateway.config import MIB, GatewaySettings
+from cacheproxy.gateway.catalog.catalog import Target
+from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.upstreams.address import Address
+from cacheproxy.gateway.upstreams.connection import Connection, Failure, Garbled, Late
 from cacheproxy.gateway.upstreams.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -21,49 +19,11 @@ from cacheproxy.gateway.upstreams.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from cacheproxy.gateway.upstreams.exchange import Exchange, reason
+from cacheproxy.gateway.upstreams.exchange import Exchange
+from cacheproxy.gateway.upstreams.pool import Pool
 from cacheproxy.protocols.request import UpstreamCall
 
 logger = logging.getLogger(__name__)
-
-KEEP_ALIVE_SECONDS = 4.0
-"""Below uvicorn's 5: the server must not be the one to close an idle connection just as a call leaves on it."""
-DEFAULTS = {
-    "accept": "application/json, text/event-stream",
-    "accept-encoding": "identity",
-    "user-agent": "zerorate",
-}
-ANTHROPIC_VERSION = "2023-06-01"
-
-
-class Address:
-    """A target, and what is the same for all calls to it."""
-
-    __slots__ = ("_defaults", "_key", "limits", "target")
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        first_byte = target.first_byte_timeout_seconds
-        self.limits = aiohttp.ClientTimeout(
-            total=None,
-            connect=target.connect_timeout_seconds,
-            sock_read=first_byte if first_byte < target.timeout_seconds else None,
-        )
-        is_anthropic = target.protocol == "anthropic"
-        self._defaults = DEFAULTS | ({"anthropic-version": ANTHROPIC_VERSION} if is_anthropic else {})
-        self._key: dict[str, str] = {}
-        if target.secret is not None:
-            self._key = {"x-api-key": target.secret} if is_anthropic else _bearer(target.secret)
-
-    def headers(self, call: UpstreamCall, user_agent: str | None) -> dict[str, str]:
-        """Return the headers of one call: the dialect's over the defaults, the operator's key over all."""
-        headers = self._defaults.copy()
-        if user_agent is not None:
-            headers["user-agent"] = user_agent
-        for name, value in call.headers:
-            headers[name.decode("latin-1")] = value.decode("latin-1")
-        headers.update(self._key)
-        return headers
 
 
 class Client:
@@ -71,19 +31,16 @@ class Client:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     async def start(self) -> None:
         """Make the client; connections open as calls need them."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._pool = Pool(max_body_bytes=self._settings.max_answer_bytes)
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.stop()
 
     async def post(self, address: Address, call: UpstreamCall, user_agent: str | None) -> Exchange:
         """Post *call* and return what answers, once its head has come; `Exchange.close` is the caller's to call.
@@ -94,50 +51,68 @@ class Client:
             UpstreamTimeout: no head in time.
             UpstreamBroken: neither an answer nor an error, as a redirect; or not HTTP.
         """
-        target = address.target
-        assert self._session is not None, "start() comes first"
+        assert self._pool is not None, "start() comes first"
+        pool, target = self._pool, address.target
+        head = _head(address, call, user_agent)
+        connection = pool.idle(address.origin) or await _dial(pool, address)
+        connection.send(
+            head,
+            call.body,
+            first_byte_seconds=target.first_byte_timeout_seconds,
+            idle_seconds=target.idle_timeout_seconds,
+            bodyless=call.method == "HEAD",
+        )
         try:
-            response = await self._session.request(
-                call.method,
-                target.url + call.path,
-                data=(call.body or None)
-                if len(call.body) < MIB
-                else io.BytesIO(call.body),  # large ones part by part
-                headers=address.headers(call, user_agent),
-                timeout=address.limits,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            await connection.head()
+        except Failure as failure:
             problem = _problem(target, failure)
-            logger.warning(
-                "The upstream %s failed: %s (%s)", target.upstream, problem.message, reason(failure)
-            )
+            logger.warning("The upstream %s failed: %s (%s)", target.upstream, problem.message, failure)
             raise problem from failure
-        if response.status // 100 not in {2, 4, 5}:
-            response.close()
+        except BaseException:  # cancelled: what is under way on it is nobody's any more
+            connection.abort()
+            raise
+        if connection.status // 100 not in {2, 4, 5}:
+            connection.abort()
             logger.warning(
                 "The upstream %s answers with status %d; redirects are not followed.",
                 target.upstream,
-                response.status,
+                connection.status,
             )
             raise UpstreamBroken
-        return Exchange(target, response, self._settings.max_answer_bytes)
+        return Exchange(target, connection, pool, address.origin, self._settings.max_answer_bytes)
 
 
-def _bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
+def _head(address: Address, call: UpstreamCall, user_agent: str | None) -> bytes:
+    try:
+        return b"%b%d\r\n\r\n" % (address.head(call, user_agent), len(call.body))
+    except ValueError as problem:
+        logger.error("A call to the upstream %s was not sent: %s", address.target.upstream, problem)  # noqa: TRY400
+        raise UpstreamBroken from problem
 
 
-def _problem(target: Target, failure: Exception) -> UpstreamError:
-    """Return what *failure*, of aiohttp before the head of an answer, means for the call."""
+async def _dial(pool: Pool, address: Address) -> Connection:
+    """Return a new connection, whose time limit includes everything from its name to TLS.
+
+    Raises:
+        UpstreamUnreachable: there is none to be had.
+    """
+    target = address.target
+    try:
+        async with asyncio.timeout(target.connect_timeout_seconds):
+            return await pool.dial(address.origin)
+    except (OSError, ValueError) as failure:
+        late = isinstance(failure, TimeoutError) and not failure.errno
+        problem = UpstreamUnreachable(target.connect_timeout_seconds if late else None)
+        logger.warning("The upstream %s failed: %s (%s)", target.upstream, problem.message, failure)
+        raise problem from failure
+
+
+def _problem(target: Target, failure: Failure) -> UpstreamError:
+    """Return what *failure*, before the head of an answer, means for the call."""
     match failure:
-        case aiohttp.ConnectionTimeoutError():
-            return UpstreamUnreachable(target.connect_timeout_seconds)
-        case aiohttp.ClientConnectorError():
-            return UpstreamUnreachable()
-        case aiohttp.ServerTimeoutError():
+        case Late():
             return UpstreamTimeout("first_byte", target.first_byte_timeout_seconds)
-        case aiohttp.ClientConnectionError() | OSError():
-            return UpstreamLost()
-        case _:
+        case Garbled():
             return UpstreamBroken()
+        case _:
+            return UpstreamLost()

@@ -1,4 +1,4 @@
-"""An answer on its way in: its head has come, its body is read undecoded and bounded."""
+"""An answer on its way in: its head has come, its body is read bounded."""
 
 import asyncio
 import contextlib
@@ -6,26 +6,18 @@ import logging
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-import aiohttp
-
-from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.catalog.catalog import Target
+from cacheproxy.gateway.upstreams.coding import BadCoding, Inflater
+from cacheproxy.gateway.upstreams.connection import Connection, Failure, Late, TooLarge
+from cacheproxy.gateway.upstreams.dialling import Origin
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
+from cacheproxy.gateway.upstreams.pool import Pool
 from cacheproxy.protocols.request import Header
 
 logger = logging.getLogger(__name__)
 
-PASSED_HEADERS = frozenset(
-    (
-        b"content-type",
-        b"content-language",
-        b"inference-header-content-length",
-        b"retry-after",
-        b"retry-after-ms",
-    )
-)
-"""What of an upstream's headers reaches the client. The rest speaks of the operator's account, or is only ever
-true of a miss."""
 EVENT_STREAM = b"text/event-stream"
+PLAIN = (b"", b"identity")
 END_SECONDS = 0.02
 """How long the connection's end is waited for after a stream's own, so that the connection can be used again."""
 
@@ -48,25 +40,23 @@ class UpstreamAnswer(NamedTuple):
 class Exchange:
     """An answer whose head has come."""
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, max_bytes: int) -> None:
+    def __init__(
+        self, target: Target, connection: Connection, pool: Pool, origin: Origin, max_bytes: int
+    ) -> None:
         self.target = target
-        self.status = response.status
-        self.headers = [
-            (lower, value)
-            for name, value in response.raw_headers
-            if (lower := name.lower()) in PASSED_HEADERS
-        ]
-        self.is_stream = any(
-            name == b"content-type" and value.lower().startswith(EVENT_STREAM) for name, value in self.headers
-        )
+        self.status = connection.status
+        self.headers = connection.headers
+        self.is_stream = _is_stream(self.headers)
         self.whole = False
         """Whether the body was read to its end."""
         self.broke = False
         """Whether the upstream failed before the body's end."""
-        self._response = response
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self._origin = origin
         self._max_bytes = max_bytes
-        self._received = 0
-        self._expect_parts()
+        self._received_bytes = 0
+        self._inflater = Inflater(connection.coding) if connection.coding not in PLAIN else None
 
     async def read(self) -> UpstreamAnswer:
         """Return the whole answer.
@@ -75,10 +65,12 @@ class Exchange:
             UpstreamBroken: it is larger than the limit, or ends before its stated length.
             UpstreamTimeout: it stops coming.
         """
-        parts = []
-        while part := await self._part():
-            parts.append(part)
-        return UpstreamAnswer(self.status, self.headers, b"".join(parts), self.target)
+        try:
+            body = self._plain(await self._open().rest())
+            self._end()
+        except (Failure, BadCoding) as failure:
+            raise self._problem(failure) from failure
+        return UpstreamAnswer(self.status, self.headers, body, self.target)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes.
@@ -87,8 +79,13 @@ class Exchange:
             UpstreamBroken: it is larger than the limit, or ends before its stated length.
             UpstreamTimeout: it stops coming.
         """
-        while part := await self._part():
-            yield part
+        try:
+            while part := await self._open().part():
+                if plain := self._plain(part):
+                    yield plain
+            self._end()
+        except (Failure, BadCoding) as failure:
+            raise self._problem(failure) from failure
 
     async def finish(self, seconds: float) -> None:
         """Read to the end of the body if it comes within *seconds*; otherwise the connection is not used again.
@@ -96,50 +93,63 @@ class Exchange:
         For a body whose meaning is complete: how it ends is of no account.
         """
         self.whole = True
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(seconds):
-                while await self._response.content.readany():
-                    pass
-
-    def _expect_parts(self) -> None:
-        """Let the time between two parts of the body be limited from now on, by aiohttp's own timer."""
-        connection = self._response.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = self.target.idle_timeout_seconds
-            connection.protocol.start_timeout()
+        connection = self._open()
+        if not connection.whole:
+            with contextlib.suppress(TimeoutError, Failure):
+                async with asyncio.timeout(seconds):
+                    await connection.rest()
 
     def close(self) -> None:
-        """Close the connection, unless the body was read to its end: then it serves the next call already."""
-        self._response.close()
+        """Let the connection serve the next call if the body has come to its end; otherwise close it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(self._origin, connection)
 
-    async def _part(self) -> bytes:
-        """Return what has come of the body since the last part, nothing at its end."""
-        content = self._response.content
-        try:
-            part = b"" if content.at_eof() else await content.readany()
-        except (aiohttp.ClientError, OSError) as failure:
-            self.broke = True
-            raise self._broken(failure) from failure
-        self._received += len(part)
-        if self._received > self._max_bytes:
+    def _open(self) -> Connection:
+        """Return the connection; once closed, it is another call's."""
+        assert self._connection is not None, "the exchange is closed"
+        return self._connection
+
+    def _plain(self, part: bytes) -> bytes:
+        """Return *part* decompressed, where the body is compressed.
+
+        Raises:
+            BadCoding: it is not as it says.
+            TooLarge: it becomes larger than the limit.
+        """
+        if self._inflater is None or not part:
+            return part
+        plain = self._inflater.feed(part, self._max_bytes - self._received_bytes + 1)
+        self._received_bytes += len(plain)
+        if self._received_bytes > self._max_bytes:
+            raise TooLarge
+        return plain
+
+    def _end(self) -> None:
+        if self._inflater is not None:
+            self._inflater.end()
+        self.whole = True
+
+    def _problem(self, failure: Failure | BadCoding) -> UpstreamError:
+        self._open().abort()
+        upstream, seconds = self.target.upstream, self.target.idle_timeout_seconds
+        if isinstance(failure, TooLarge):
             logger.warning(
                 "An answer of the upstream %s is larger than %d bytes and was cut off.",
-                self.target.upstream,
+                upstream,
                 self._max_bytes,
             )
-            raise UpstreamBroken
-        self.whole = not part
-        return part
-
-    def _broken(self, failure: Exception) -> UpstreamError:
-        upstream, seconds = self.target.upstream, self.target.idle_timeout_seconds
-        if isinstance(failure, aiohttp.ServerTimeoutError):
+            return UpstreamBroken()
+        self.broke = True
+        if isinstance(failure, Late):
             logger.warning("The upstream %s stopped answering for %g seconds.", upstream, seconds)
             return UpstreamTimeout("idle", seconds)
-        logger.warning("The upstream %s broke its answer off: %s", upstream, reason(failure))
+        logger.warning("The upstream %s broke its answer off: %s", upstream, failure)
         return UpstreamBroken()
 
 
-def reason(failure: Exception) -> str:
-    """Return what to log of *failure*: the system's own words; of aiohttp's only the kind, for they quote answers."""
-    return str(failure) if isinstance(failure, OSError) else type(failure).__name__
+def _is_stream(headers: list[Header]) -> bool:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.lower().startswith(EVENT_STREAM)
+    return False

@@ -3,7 +3,7 @@
 import logging
 
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.metrics import Metrics
+from cacheproxy.gateway.telemetry.metrics import Metrics
 
 calls = logging.getLogger("cacheproxy.gateway.calls")
 

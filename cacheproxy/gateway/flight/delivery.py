@@ -9,17 +9,17 @@ from collections.abc import Sequence
 
 from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.errors import GatewayError
-from cacheproxy.gateway.event import Outcome, usage_event
+from cacheproxy.gateway.flight.work import Found, Led, Work
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
-from cacheproxy.gateway.measure import Measured
-from cacheproxy.gateway.metrics import Metrics
-from cacheproxy.gateway.recorder import Recorder
-from cacheproxy.gateway.tariff import Tariff
+from cacheproxy.gateway.recording.event import Outcome, usage_event
+from cacheproxy.gateway.recording.measure import Measured
+from cacheproxy.gateway.recording.recorder import Recorder
+from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.understanding import Ask
-from cacheproxy.gateway.work import Found, Led, Work
 from cacheproxy.protocols import document
 from cacheproxy.protocols.request import EVENT_STREAM, Answer, Header, StreamReader
 

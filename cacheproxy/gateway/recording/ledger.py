@@ -1,8 +1,9 @@
 """Usage events into PostgreSQL, each once.
 
-The usual way is one binary COPY straight into the table: one statement, one transaction. COPY refuses a whole
-batch for one repeated id, so then the same batch goes through a staging table with ON CONFLICT DO NOTHING;
-and where the rows themselves are refused, one by one, so that a bad event takes nobody with it.
+The usual way is one binary COPY straight into the table: one statement, one transaction. A lone event is inserted
+instead, in one round trip where COPY takes two. Either refuses the whole batch for one repeated id, so then the same
+batch goes through a staging table with ON CONFLICT DO NOTHING; and where the rows themselves are refused, one by
+one, so that a bad event takes nobody with it.
 """
 
 import asyncio
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 TABLE = "metering_usageevent"
 _COLUMNS = ", ".join(COLUMNS)
 _STAGE = f"CREATE TEMP TABLE staged_usageevent (LIKE {TABLE} INCLUDING DEFAULTS) ON COMMIT DROP"
+_INSERT = (
+    f"INSERT INTO {TABLE} ({_COLUMNS}) VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"  # noqa: S608
+)
 _MERGE = f"""
     INSERT INTO {TABLE} ({_COLUMNS}) SELECT {_COLUMNS} FROM staged_usageevent
     ON CONFLICT (tenant_id, event_id) DO NOTHING
@@ -102,7 +106,10 @@ class Ledger:
 
     async def _write(self, connection: Any, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
         try:
-            await _copy(connection, TABLE, events)
+            if len(events) == 1:
+                await connection.execute(_INSERT, *_record(events[0]))
+            else:
+                await _copy(connection, TABLE, events)
         except EVENT_PROBLEMS:
             return await _write_carefully(connection, events)
         return {}

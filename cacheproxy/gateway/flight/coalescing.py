@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from cacheproxy.cache.answer import decode_answer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.rendezvous import (
+from cacheproxy.gateway.flight.rendezvous import (
     POLL_SECONDS,
     Chunk,
     Claim,
@@ -22,9 +22,9 @@ from cacheproxy.gateway.rendezvous import (
     Rendezvous,
     done,
 )
+from cacheproxy.gateway.flight.work import Found, Led, Work
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken
-from cacheproxy.gateway.work import Found, Led, Work
 from cacheproxy.redis_link import RedisAway, RedisRefused
 
 Tell = Callable[[Message], None]

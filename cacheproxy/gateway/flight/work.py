@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
-from cacheproxy.gateway.measure import Measured
+from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.request import Answer, Header, InferenceRequest, StreamReader
 from metering.tokens import TokenPools

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from cacheproxy.gateway.ledger import Verdict
+from cacheproxy.gateway.recording.ledger import Verdict
 from cacheproxy.redis_link import Argument, RedisAway, RedisLink, RedisRefused
 from metering.usage_event import InvalidUsageEvent, UsageEvent, from_json, to_json
 

@@ -11,9 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cacheproxy.gateway.metrics import FAMILIES, Family, Metrics, Snapshot, Value
-from cacheproxy.gateway.snapshots import SnapshotFolder, add_up
 from cacheproxy.gateway.tasks import end
+from cacheproxy.gateway.telemetry.metrics import FAMILIES, Family, Metrics, Snapshot, Value
+from cacheproxy.gateway.telemetry.snapshots import SnapshotFolder, add_up
 
 logger = logging.getLogger(__name__)
 

@@ -19,21 +19,21 @@ import msgspec
 from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.batches import Batches, Computed
-from cacheproxy.gateway.coalescing import Coalescing
-from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits
-from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.flight.batches import Batches, Computed
+from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
-from cacheproxy.gateway.measure import Measured, measure
-from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.recording.event import usage_event
+from cacheproxy.gateway.recording.measure import Measured, measure
+from cacheproxy.gateway.recording.recorder import Recorder
+from cacheproxy.gateway.telemetry.current import step
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken, UpstreamError, UpstreamNotConfigured
 from cacheproxy.gateway.upstreams.exchange import END_SECONDS, Exchange, UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
-from cacheproxy.gateway.work import Found, Led, Part, Result, Work
 from cacheproxy.protocols.request import JSON, Answer, Header, InferenceRequest
 from metering.tokens import TokenPools
 

@@ -16,13 +16,13 @@ import msgspec
 from billing.money import allocate
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.event import usage_event
+from cacheproxy.gateway.flight.work import Led
 from cacheproxy.gateway.idempotency import recorded
-from cacheproxy.gateway.measure import Measured
-from cacheproxy.gateway.recorder import Recorder
+from cacheproxy.gateway.recording.event import usage_event
+from cacheproxy.gateway.recording.measure import Measured
+from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken
-from cacheproxy.gateway.work import Led
 from cacheproxy.protocols.request import JSON, Answer, Batch, Header, InferenceRequest
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
@@ -156,7 +156,8 @@ def _joined(
     total = _sum([used for _, used in served])
     body = batch.join([stored.body for stored in answers], UsageReport(total.pools, 0, total.units))
     costs = ask.tariff.cost_headers(*parts)
-    headers = [*(computed.headers if computed else ()), _cache_status(ask, len(answers), len(hits)), *costs]
+    provenance = _provenance(ask, len(answers), hits)
+    headers = [*(computed.headers if computed else ()), *provenance, *costs]
     answer = Answer((JSON,), body)
     shared = None
     if total.quality != "suspect":
@@ -178,11 +179,20 @@ def _sources(hits: Sequence[StoredAnswer]) -> bytes:
     return msgspec.json.encode({"items": len(hits), "sources": dict(busiest)})
 
 
-def _cache_status(ask: Ask, items: int, hits: int) -> Header:
-    if hits == items:
-        return b"cache-status", b"zerorate; hit; detail=exact"
-    if not hits:
-        return b"cache-status", b"zerorate; fwd=" + ask.outcome.encode() + (
-            b"; stored" if ask.may_store else b""
-        )
-    return b"cache-status", b"zerorate; fwd=partial; stored; detail=hits-%d-of-%d" % (hits, items)
+def _provenance(ask: Ask, items: int, hits: Sequence[StoredAnswer]) -> list[Header]:
+    """Return where the answer comes from; of one that was all there, the age and the end of its oldest parts."""
+    if len(hits) < items:
+        return [(b"cache-status", _miss_status(ask, items, len(hits)))]
+    now_ms = ask.call.now_ms
+    ttl_seconds = (min(hit.expires_at_ms for hit in hits) - now_ms) // 1000
+    return [
+        (b"cache-status", b"zerorate; hit; ttl=%d; detail=exact" % ttl_seconds),
+        (b"age", b"%d" % max(hit.age_seconds(now_ms) for hit in hits)),
+        (b"x-zerorate-source", str(hits[0].source_event).encode()),
+    ]
+
+
+def _miss_status(ask: Ask, items: int, hits: int) -> bytes:
+    if hits:
+        return b"zerorate; fwd=partial; stored; detail=hits-%d-of-%d" % (hits, items)
+    return b"zerorate; fwd=" + ask.outcome.encode() + (b"; stored" if ask.may_store else b"")

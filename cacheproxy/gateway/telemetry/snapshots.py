@@ -18,7 +18,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from cacheproxy.gateway.metrics import FAMILIES, Labels, Snapshot, Value
+from cacheproxy.gateway.telemetry.metrics import FAMILIES, Labels, Snapshot, Value
 
 DEPARTED = "departed"
 SHAPE = sha256(repr(FAMILIES).encode()).hexdigest()[:12]

@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.catalog.catalog import Target
 
 Value = TypeVar("Value")
 

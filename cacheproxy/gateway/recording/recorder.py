@@ -20,10 +20,10 @@ from uuid import UUID
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import DatabaseAway
 from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
-from cacheproxy.gateway.ledger import Ledger, Verdict
-from cacheproxy.gateway.metrics import Metrics
-from cacheproxy.gateway.spool import Spool, SpoolAway
+from cacheproxy.gateway.recording.ledger import Ledger, Verdict
+from cacheproxy.gateway.recording.spool import Spool, SpoolAway
 from cacheproxy.gateway.tasks import end
+from cacheproxy.gateway.telemetry.metrics import Metrics
 from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)

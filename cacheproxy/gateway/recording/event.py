@@ -4,7 +4,7 @@ from typing import Literal
 from uuid import UUID
 
 from cacheproxy.cache.answer import StoredAnswer
-from cacheproxy.gateway.measure import Measured
+from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from metering.usage_event import UsageEvent, seal
 

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from cacheproxy.gateway.catalog import Catalog
-from cacheproxy.gateway.recorder import Recorder
-from cacheproxy.gateway.spool import Spool
+from cacheproxy.gateway.catalog.catalog import Catalog
+from cacheproxy.gateway.recording.recorder import Recorder
+from cacheproxy.gateway.recording.spool import Spool
 
 
 class Report(NamedTuple):

@@ -10,17 +10,17 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone
-from cacheproxy.gateway.coalescing import Coalescing
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
-from cacheproxy.gateway.delivery import Delivery, LeaderFailed
 from cacheproxy.gateway.errors import NotCached, Overloaded
+from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.delivery import Delivery, LeaderFailed
+from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.work import Found, Work
 from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.errors import REFUSALS
-from cacheproxy.gateway.misses import Misses
 from cacheproxy.gateway.understanding import Ask, Understanding
-from cacheproxy.gateway.work import Found, Work
 
 MAX_LEADERS = 3
 """How many calls of others one call listens to before it fails with the last one's problem."""

@@ -16,8 +16,8 @@ import msgspec
 
 from billing.money import billionths
 from billing.rating.price_book import PriceBook
+from cacheproxy.gateway.catalog.tariff import Tariff, tariff_at
 from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
-from cacheproxy.gateway.tariff import Tariff, tariff_at
 from cacheproxy.gateway.upstreams.secrets import read_secret
 from cacheproxy.policy import CachePolicy
 

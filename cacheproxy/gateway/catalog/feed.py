@@ -11,7 +11,7 @@ import logging
 import time
 from typing import Any
 
-from cacheproxy.gateway.catalog import Access, Catalog
+from cacheproxy.gateway.catalog.catalog import Access, Catalog
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import AWAY, DatabaseAway, connect, describe
 from cacheproxy.gateway.tasks import end
