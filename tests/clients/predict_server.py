@@ -12,7 +12,7 @@ from PIL import Image
 from examples.upstreams import serving
 
 
-class Measure(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
+class Measure(litserve.LitAPI):
     """Tell how large an image is."""
 
     def setup(self, device: str) -> None:

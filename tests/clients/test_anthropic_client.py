@@ -230,3 +230,14 @@ async def test_an_idempotency_key_gives_the_first_answer_under_its_id(stage: Sta
     assert again._request_id == first._request_id == claude.heads[0].request_id
     assert claude.heads[1].headers["idempotent-replayed"] == "true"
     assert len(stage.events(first._request_id)) == 1
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+async def test_two_variables_are_enough(
+    stage: Stage, way: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", stage.url)
+    monkeypatch.setenv(name, stage.key)
+    client = anthropic.AsyncAnthropic() if way == "async" else anthropic.Anthropic()
+    async with within(client):
+        assert await got(client.messages.create(model="claude", **asking("Hello?")))

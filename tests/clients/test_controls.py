@@ -61,9 +61,9 @@ async def test_an_answer_is_neither_read_nor_kept(stage: Stage, gpt: Speaker, co
 
 @pytest.mark.parametrize("control", APART, ids=_named)
 async def test_answers_are_kept_apart(stage: Stage, gpt: Speaker, control: Any) -> None:
-    text = fresh("Whose?")
+    text, nothing = fresh("Whose?"), dict[str, Any]()
     with calls_to(stage.openai, 2):
-        told = [await chat(gpt, text, **more) for more in ({}, control, {}, control)]
+        told = [await chat(gpt, text, **more) for more in (nothing, control, nothing, control)]
     assert ["hit" in status for status in told] == [False, False, True, True]
 
 
@@ -79,7 +79,8 @@ async def test_ages_and_lifetimes(stage: Stage, gpt: Speaker) -> None:
 @pytest.mark.parametrize("control", [*FRESH[:2], *UNSEEN[:2]], ids=_named)
 async def test_anthropics_client_has_the_same(stage: Stage, claude: Speaker, control: Any) -> None:
     messages = [{"role": "user", "content": fresh("New?")}]
+    nothing: dict[str, Any] = {}
     with calls_to(stage.anthropic, 2):
-        for more in ({}, control):
+        for more in (nothing, control):
             await got(claude.client.messages.create(model="claude", max_tokens=9, messages=messages, **more))
     assert claude.heads[1].cache_status.startswith("zerorate; fwd=bypass")

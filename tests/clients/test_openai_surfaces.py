@@ -195,3 +195,11 @@ async def test_a_file_by_its_path_and_a_binary_answer(gpt: Speaker, tmp_path: An
         gpt.client.audio.transcriptions.with_streaming_response.create(**asked, response_format="srt")
     ) as response:
         assert await got(response.read()) == path.read_bytes() + b"\n"
+
+
+async def test_two_variables_are_enough(stage: Stage, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{stage.url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", stage.key)
+    client = openai.AsyncOpenAI() if way == "async" else openai.OpenAI()
+    async with within(client):
+        assert [model.id for model in await each(await got(client.models.list()))]
