@@ -1,9 +1,11 @@
 """What the readers of event streams share: events are cut out, read, and passed on, but for the end."""
 
+import abc
+
 from cacheproxy.protocols import sse
 
 
-class EventReader:
+class EventReader(abc.ABC):
     """Passes every event on as it comes, but the closing one and all after it, which `tail` has.
 
     A subclass reads the events; it sets `finished` when it meets the closing one, and `sound` to False when
@@ -40,12 +42,12 @@ class EventReader:
         """Return whether the begun event is the closing one, though its line ends have not come."""
         return False
 
+    @abc.abstractmethod
     def read(self, name: bytes, data: bytes) -> bool:
         """Take in one event; return whether it goes to the client now.
 
         What does not is held back if it closes the stream, and is else left out.
         """
-        raise NotImplementedError
 
     def _passes(self, event: bytes) -> bool:
         if not self.finished:

@@ -6,6 +6,7 @@ appended, lists are extended, items of a delta with an `index` continue the item
 add) is *said again*: the last word counts, but silence (null or absence) takes nothing back.
 """
 
+import abc
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -17,7 +18,7 @@ FAILED_ENDINGS = (None, "", "error")
 """Finish reasons that are none, or say that the upstream broke off (OpenRouter)."""
 
 
-class Assembly:
+class Assembly(abc.ABC):
     """The answer as far as it has come. Subclasses are for each kind of answer."""
 
     kind = ""
@@ -69,9 +70,9 @@ class Assembly:
             elif not self.grows(choice, field, value):
                 _say_again(choice, {field: value})
 
+    @abc.abstractmethod
     def grows(self, choice: dict[str, Any], field: str, piece: Any) -> bool:
         """Append what grows in a choice; return whether this field does."""
-        raise NotImplementedError
 
 
 class ChatAssembly(Assembly):

@@ -4,6 +4,7 @@ Chat and completions come as *chunks* of an answer and close with `[DONE]`; all 
 which one type closes the stream and says the answer once more, whole.
 """
 
+import abc
 from typing import Any
 
 from cacheproxy.protocols import document, sse
@@ -61,17 +62,17 @@ class ChunkReader(EventReader):
 class TypedReader(EventReader):
     """What readers of typed events share. An `error` ends the stream, too, but goes on to the client at once."""
 
+    @abc.abstractmethod
     def take_in(self, kind: str, event: dict[str, Any]) -> None:
         """Add an event of this type to the answer.
 
         Raises:
             ValueError: it is none of this surface.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def whole(self) -> dict[str, Any] | None:
         """Return the answer that the closing event told, None where it told of none."""
-        raise NotImplementedError
 
     def answer(self) -> bytes | None:
         """Return the whole stream as a plain answer, or None."""
