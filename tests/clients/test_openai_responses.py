@@ -38,9 +38,14 @@ async def streamed(speaker: Speaker, **asked: Any) -> Any:
     stream = await got(speaker.client.responses.create(model=speaker.model, stream=True, **asked))
     events = await each(stream)
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    deltas = {
+        kind: "".join(event.delta for event in events if event.type == f"response.{kind}.delta")
+        for kind in ("output_text", "function_call_arguments", "reasoning_summary_text")
+    }
     response = events[-1].response
-    assert response.output_text == text
+    calls = [item.arguments for item in response.output if item.type == "function_call"]
+    thoughts = [item.summary[0].text for item in response.output if item.type == "reasoning"]
+    assert list(deltas.values()) == [response.output_text, "".join(calls), "".join(thoughts)]
     return response.to_dict()
 
 

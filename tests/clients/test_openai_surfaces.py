@@ -178,6 +178,15 @@ class TestTranscriptions:
         assert stage.event(gpt.heads[3].request_id).units == 3
 
 
+async def test_translations(stage: Stage, gpt: Speaker) -> None:
+    sound = fresh("guten Tag").encode()
+    for _ in "ab":
+        with pytest.warns(DeprecationWarning):
+            answer = await got(gpt.client.audio.translations.create(model=gpt.model, file=("a.wav", sound)))
+        assert answer.text == sound.decode()
+    expect_hit(stage, gpt.heads[1], expect_miss(stage, gpt.heads[0]))
+
+
 async def test_models(stage: Stage, gpt: Speaker) -> None:
     names = {model.id for model in await each(await got(gpt.client.models.list()))}
     assert names == set(PRICED)

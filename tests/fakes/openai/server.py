@@ -97,5 +97,6 @@ SURFACES: Mapping[str, Callable[[Received], Behaviour]] = {
     "/moderations": lambda call: answer(other.moderations(call.document)),
     "/images/generations": _images,
     "/audio/transcriptions": _transcription,
+    "/audio/translations": _transcription,
     "/rerank": lambda call: answer(other.rerank(call.document)),
 }
