@@ -231,8 +231,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
             cause = problem.__context__
-            self._fail(cause if isinstance(cause, Failure) else Garbled(f"not HTTP/1.1: {problem}"))
-            return
+            if not self.whole:
+                self._fail(cause if isinstance(cause, Failure) else Garbled(f"not HTTP/1.1: {problem}"))
+                return
+            self._transport.abort()  # what follows a whole answer belongs to no call
         if self.whole:
             self._deadline = inf
             self._wake()
