@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cacheproxy.cache.memory import MemoryCache
@@ -19,6 +20,7 @@ from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
+from cacheproxy.gateway.http.exchange import ANSWER
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from cacheproxy.gateway.telemetry.tracing import Tracing
 
 logger = logging.getLogger(__name__)
+
+_NONE: Mapping[str, Any] = {}
 
 BREAK_OFF_SECONDS = 3.0
 """For the calls that a shutdown breaks off to record what was streamed of them."""
@@ -135,6 +139,7 @@ class Gateway:
             receive,
             send,
             client=scope.get("client"),
+            answer=scope.get("extensions", _NONE).get(ANSWER),
         )
         current_call.set(call)
         if self._tracing is not None and route is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +10,12 @@ from typing import Any, NamedTuple
 import anthropic
 import msgspec
 import openai
+import psycopg
 import pytest
 import redis
 from django.conf import settings
 from django.core.management import call_command
+from psycopg.rows import namedtuple_row
 from pytest_django.plugin import DjangoDbBlocker
 
 from cacheproxy.gateway.config import GatewaySettings
@@ -25,6 +28,8 @@ from tests.fakes.openai.server import FakeOpenAI
 
 POOLS = {"input": "2", "cache_read": "0.2", "cache_write": "2.5", "output": "8", "units": "1000"}
 PRICED = ("gpt", "claude", "omni-moderation-latest", "measure-json", "measure-form", "measure-raw")
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients that speak to loopback alone: each would read every root certificate of the machine, in 40 ms."""
 LIMIT = "UPDATE billing_plan SET requests_per_minute = 60 WHERE id = $1"
 
 
@@ -86,8 +91,11 @@ def stage(
     url = f"http://127.0.0.1:{(port := child.free_port())}"
     command = ["-m", "tests.cacheproxy.gateway.process", str(port)]
     log: Path = tmp_path_factory.mktemp("clients") / "gateway.log"
-    with child.running(command, ready_url=f"{url}/v2/health/ready", log=log, environment=environment):
-        yield Stage(url, database_url, *servers, predict_port, key, limited_key)
+    with (
+        child.running(command, ready_url=f"{url}/v2/health/ready", log=log, environment=environment),
+        psycopg.connect(database_url, autocommit=True, row_factory=namedtuple_row) as ledger,
+    ):
+        yield Stage(url, ledger, *servers, predict_port, key, limited_key)
 
 
 async def _populate(
@@ -151,13 +159,13 @@ def openai_client(way: str, base_url: str, key: str, heads: Heads) -> Any:
             base_url=base_url,
             api_key=key,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks),
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks, verify=NO_TLS),
         )
     return openai.OpenAI(
         base_url=base_url,
         api_key=key,
         max_retries=0,
-        http_client=openai.DefaultHttpxClient(event_hooks=hooks),
+        http_client=openai.DefaultHttpxClient(event_hooks=hooks, verify=NO_TLS),
     )
 
 
@@ -187,11 +195,11 @@ def anthropic_client(way: str, base_url: str, key: str, heads: Heads) -> Any:
             base_url=base_url,
             api_key=key,
             max_retries=0,
-            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=hooks),
+            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=hooks, verify=NO_TLS),
         )
     return anthropic.Anthropic(
         base_url=base_url,
         api_key=key,
         max_retries=0,
-        http_client=anthropic.DefaultHttpxClient(event_hooks=hooks),
+        http_client=anthropic.DefaultHttpxClient(event_hooks=hooks, verify=NO_TLS),
     )

@@ -2,12 +2,15 @@
 """LiteLLM at work in its own environment: a line of JSON in is a call, a line of JSON out what came of it.
 
     {"function": "completion", "arguments": {"model": "openai/gpt", ...}}
+    {"program": "import litellm ..."}
 
 Functions whose name starts with `a` are awaited; of streams all chunks are told. It imports nothing of this project.
 """
 
 import asyncio
+import contextlib
 import inspect
+import io
 import json
 import os
 import sys
@@ -46,12 +49,20 @@ def headers_of(answer):
     return {name.removeprefix("llm_provider-"): str(value) for name, value in found.items()}
 
 
+def run(program):
+    """Return what a program prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(program, {})
+    return {"printed": printed.getvalue()}
+
+
 async def main():
     """Answer line by line."""
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         told = json.loads(line)
-        print(json.dumps(await call(told["function"], told["arguments"]), default=str), flush=True)
+        came = run(told["program"]) if "program" in told else await call(told["function"], told["arguments"])
+        print(json.dumps(came, default=str), flush=True)
 
 
 if __name__ == "__main__":

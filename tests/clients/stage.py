@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import namedtuple_row
 
 from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.openai.server import FakeOpenAI
@@ -43,10 +42,10 @@ class Loop:
 
 
 class Stage(NamedTuple):
-    """The gateway's URL, the servers behind it, and keys."""
+    """The gateway's URL, a connection to where its events are, the servers behind it, and keys."""
 
     url: str
-    database_url: str
+    ledger: psycopg.Connection[Any]
     openai: FakeOpenAI
     anthropic: FakeAnthropic
     predict_port: int
@@ -58,8 +57,7 @@ class Stage(NamedTuple):
 
     def events(self, request_id: str) -> list[Any]:
         """Return the events of one call."""
-        with psycopg.connect(self.database_url, row_factory=namedtuple_row) as connection:
-            return connection.execute(EVENTS, [request_id]).fetchall()
+        return self.ledger.execute(EVENTS, [request_id]).fetchall()
 
     def event(self, request_id: str) -> Any:
         """Return the one event of a call."""
@@ -68,9 +66,8 @@ class Stage(NamedTuple):
 
     def event_count(self) -> int:
         """Return how many events there are."""
-        with psycopg.connect(self.database_url) as connection:
-            (row,) = connection.execute("SELECT count(*) FROM metering_usageevent").fetchall()
-        return int(row[0])
+        (row,) = self.ledger.execute("SELECT count(*) FROM metering_usageevent").fetchall()
+        return int(row.count)
 
 
 class Told(NamedTuple):

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.clients.documented import ROOT, program
 from tests.clients.stage import Stage, Told, calls_to, expect_hit, expect_miss, fresh
 
 pytestmark = pytest.mark.journey
 
-ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / "var" / "litellm" / "bin" / "python"
 DRIVER = Path(__file__).with_name("litellm_driver.py")
 TOOL = {
@@ -34,8 +34,15 @@ class LiteLlm:
 
     def call(self, function: str, **arguments: Any) -> Any:
         """Return what came of a call."""
+        return self._ask({"function": function, "arguments": arguments})
+
+    def run(self, program: str) -> Any:
+        """Return what a program printed."""
+        return self._ask({"program": program})["printed"]
+
+    def _ask(self, told: Any) -> Any:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"function": function, "arguments": arguments}) + "\n")
+        self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
         return json.loads(self._line())
 
@@ -157,3 +164,7 @@ def test_errors_are_its_own(stage: Stage, litellm: LiteLlm, gate: dict[str, Any]
         told = litellm.call("completion", **{**gate, "messages": asking("Hello?"), **changed})
         assert told["error"] == error, told
     assert stage.event_count() == before
+
+
+def test_the_documented_program(stage: Stage, litellm: LiteLlm) -> None:
+    assert litellm.run(program(stage, "import litellm")) == "HELLO\n"

@@ -143,7 +143,7 @@ async def test_a_stream_that_fails_raises_and_is_not_kept(stage: Stage, gpt: Spe
         stage.openai.then(cut)
         with pytest.raises(openai.APIError):
             await each(await ask(gpt, {**asked, "stream": True}))
-        (event,) = stage.events(gpt.heads[-1].request_id)
+        (event,) = await eventually(lambda: stage.events(gpt.heads[-1].request_id))
         assert (event.outcome, event.quality) == ("miss", "estimated")
     assert (await ask(gpt, asked)).choices[0].message.content
     expect_miss(stage, gpt.heads[-1])
