@@ -26,13 +26,7 @@ WHOLE_BYTES = 1 << 20
 PART_BYTES = 1 << 18
 
 PASSED_HEADERS = frozenset(
-    (
-        b"content-type",
-        b"content-language",
-        b"inference-header-content-length",
-        b"retry-after",
-        b"retry-after-ms",
-    )
+    b"content-type content-language inference-header-content-length retry-after retry-after-ms".split()
 )
 """What of an upstream's headers reaches the client. The rest speaks of the operator's account, or is only ever
 true of a miss."""
