@@ -26,13 +26,7 @@ WHOLE_BYTES = 1 << 20
 PART_BYTES = 1 << 18
 
 PASSED_HEADERS = frozenset(
-    (
-        b"content-type",
-        b"content-language",
-        b"inference-header-content-length",
-        b"retry-after",
-        b"retry-after-ms",
-    )
+    b"content-type content-language inference-header-content-length retry-after retry-after-ms".split()
 )
 """What of an upstream's headers reaches the client. The rest speaks of the operator's account, or is only ever
 true of a miss."""
@@ -231,8 +225,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
             cause = problem.__context__
-            self._fail(cause if isinstance(cause, Failure) else Garbled(f"not HTTP/1.1: {problem}"))
-            return
+            if not self.whole:
+                self._fail(cause if isinstance(cause, Failure) else Garbled(f"not HTTP/1.1: {problem}"))
+                return
+            self._transport.abort()  # what follows a whole answer belongs to no call
         if self.whole:
             self._deadline = inf
             self._wake()

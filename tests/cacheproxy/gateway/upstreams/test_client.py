@@ -171,11 +171,11 @@ async def test_a_redirect_is_not_followed_and_an_answer_over_the_limit_not_taken
 async def test_bytes_beyond_the_stated_length_reach_nobody(upstreams: Upstreams, make_server: Make) -> None:
     server = await make_server()
     model = make_model(make_target(server.url))
-    server.then(trickle(HEAD + BODY + b'{"another": "customer"}', pause_seconds=0, size=1 << 20))
-    with pytest.raises(UpstreamError):
-        await ask(upstreams, model)
-    server.then(trickle(HEAD + BODY, pause_seconds=0, size=1 << 20))
-    assert (await ask(upstreams, model)).body == BODY
+    for surplus in (b'{"another": "customer"}', HEAD + b'{"another": "customer"}'):
+        server.then(trickle(HEAD + BODY + surplus, pause_seconds=0, size=1 << 20))
+        assert (await ask(upstreams, model)).body == BODY
+        server.then(trickle(HEAD + BODY, pause_seconds=0, size=1 << 20))
+        assert (await ask(upstreams, model)).body == BODY
 
 
 async def test_no_connection_is_told_as_unreachable(upstreams: Upstreams, refusing_url: str) -> None:
