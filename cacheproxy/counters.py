@@ -26,7 +26,7 @@ from billing.selectors.spend import spent, spent_by_call, whose_budget
 from billing.services.budgets import raise_alert
 from cacheproxy.errors import EventsWait
 from cacheproxy.gateway.limits.rules import budget_key, counter_expiry
-from cacheproxy.gateway.spool import STREAM
+from cacheproxy.gateway.recording.spool import STREAM
 from metering.snapshot import snapshot
 from metering.usage_by_call import events_recorded_after
 

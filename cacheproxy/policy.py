@@ -39,6 +39,8 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """JSON Pointers (RFC 6901) into the request, to what never decides the answer, as a timestamp."""
     coalesce: bool = True
     """Whether identical calls under way make one upstream call."""
+    batches: bool = True
+    """Whether each item of a request for several is kept by itself; not where items sway each other's answers."""
     batch: Pointer | None = None
     """Of a `predict` model: where the list of items stands in the request. Each item is kept by itself."""
     semantic: Semantic | None = None

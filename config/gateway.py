@@ -6,7 +6,7 @@ from typing import Any
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.exposition import CONTENT_TYPE
+from cacheproxy.gateway.telemetry.exposition import CONTENT_TYPE
 from config import env
 from config.logging import configure
 

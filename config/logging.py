@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.current import current_call
+from cacheproxy.gateway.telemetry.current import current_call
 
 FACTS = ("key", "model", "surface", "outcome", "status", "latency_us")
 """What a line about a call may say besides; nothing else that a record carries is written."""
@@ -57,6 +57,7 @@ def logging_settings(level: str) -> dict[str, Any]:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
+            "python_multipart": {"level": "ERROR"},  # it warns of every form that a client breaks
             "uvicorn": through_root,
             "uvicorn.error": through_root,
             "uvicorn.access": {

@@ -18,9 +18,14 @@ SELECT 1, 0, system_identifier FROM pg_control_system() ON CONFLICT DO NOTHING;
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def database_url(django_db_setup: None) -> str:
     """Return the URL of the test database, for processes and connections of their own."""
+    return url_of_test_database()
+
+
+def url_of_test_database() -> str:
+    """Return the URL of the test database, once it was made."""
     settings_dict = connection.settings_dict
     known = {"PASSWORD": "password", "HOST": "host", "PORT": "port"}
     query = urlencode({name: settings_dict[key] for key, name in known.items() if settings_dict[key]})
@@ -30,12 +35,13 @@ def database_url(django_db_setup: None) -> str:
 @pytest.fixture
 def live_db(transactional_db: None, database_url: str) -> Iterator[str]:
     """Give a database whose rows other connections see, emptied before and afterwards; its URL."""
-    _clean(database_url)  # Django's own flush, which comes last, takes the progress row with it
+    clean(database_url)  # Django's own flush, which comes last, takes the progress row with it
     yield database_url
-    _clean(database_url)
+    clean(database_url)
 
 
-def _clean(database_url: str) -> None:
+def clean(database_url: str) -> None:
+    """Leave no usage event, and the rollup's progress as a new database has it."""
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute(CLEANED)
 

@@ -7,7 +7,9 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 from cacheproxy.gateway.addresses import client_address, is_within
-from cacheproxy.gateway.catalog import Access, Catalog, Model
+from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model
+from cacheproxy.gateway.catalog.feed import Feed
+from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.database import DatabaseAway
 from cacheproxy.gateway.errors import (
     ExpiredKey,
@@ -24,9 +26,7 @@ from cacheproxy.gateway.errors import (
     UnknownKey,
     WrongScope,
 )
-from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.limits.rules import PlanLimits
-from cacheproxy.gateway.tariff import Tariff
 from tenants.keys import digest, is_well_formed
 
 SCOPE = "inference"

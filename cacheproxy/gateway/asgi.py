@@ -1,43 +1,51 @@
 """The data plane as an ASGI application: paths to flows, errors to answers, parts put together."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
-from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send
-from cacheproxy.gateway.catalog import Catalog
-from cacheproxy.gateway.coalescing import Coalescing
+from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send, read_headers
+from cacheproxy.gateway.catalog.catalog import Catalog
+from cacheproxy.gateway.catalog.feed import Feed
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.current import current_call
-from cacheproxy.gateway.delivery import Delivery
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
-from cacheproxy.gateway.exposition import Exposition
-from cacheproxy.gateway.feed import Feed
-from cacheproxy.gateway.flight import Flight
-from cacheproxy.gateway.health import Health
+from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.delivery import Delivery
+from cacheproxy.gateway.flight.flight import Flight
+from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.rendezvous import Rendezvous
+from cacheproxy.gateway.http.exchange import ANSWER
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
-from cacheproxy.gateway.metrics import Metrics
-from cacheproxy.gateway.misses import Misses
-from cacheproxy.gateway.observer import Observer
-from cacheproxy.gateway.recorder import Recorder
-from cacheproxy.gateway.rendezvous import Rendezvous
-from cacheproxy.gateway.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
-from cacheproxy.gateway.spool import Spool
+from cacheproxy.gateway.recording.recorder import Recorder
+from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
+from cacheproxy.gateway.recording.spool import Spool
+from cacheproxy.gateway.telemetry.current import current_call
+from cacheproxy.gateway.telemetry.exposition import Exposition
+from cacheproxy.gateway.telemetry.health import Health
+from cacheproxy.gateway.telemetry.metrics import Metrics
+from cacheproxy.gateway.telemetry.observer import Observer
 from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import find_route
 from cacheproxy.redis_link import RedisLink, open_link
 
 if TYPE_CHECKING:
-    from cacheproxy.gateway.tracing import Tracing
+    from cacheproxy.gateway.telemetry.tracing import Tracing
 
 logger = logging.getLogger(__name__)
+
+_NONE: Mapping[str, Any] = {}
+
+BREAK_OFF_SECONDS = 3.0
+"""For the calls that a shutdown breaks off to record what was streamed of them."""
 
 
 class Gateway:
@@ -98,8 +106,12 @@ class Gateway:
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
         self.health.draining = True
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
+                await self._flight.drain()
+        self._flight.break_off()
+        try:
+            async with asyncio.timeout(BREAK_OFF_SECONDS):
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
@@ -119,7 +131,7 @@ class Gateway:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
         path: str = scope["path"]
         route = find_route(path)
-        headers = dict(scope["headers"])
+        headers = read_headers(scope["headers"])
         call = Call(
             path,
             route or route_of_lookup(path, headers),
@@ -127,6 +139,7 @@ class Gateway:
             receive,
             send,
             client=scope.get("client"),
+            answer=scope.get("extensions", _NONE).get(ANSWER),
         )
         current_call.set(call)
         if self._tracing is not None and route is not None:
@@ -188,7 +201,7 @@ class Gateway:
 def _tracing(settings: GatewaySettings) -> "Tracing | None":
     if not settings.traces:
         return None
-    from cacheproxy.gateway.tracing import Tracing  # its packages are an extra
+    from cacheproxy.gateway.telemetry.tracing import Tracing  # its packages are an extra
 
     return Tracing()
 

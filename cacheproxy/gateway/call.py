@@ -2,23 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from cacheproxy.gateway.errors import BodyTooLarge, GatewayError
+from cacheproxy.gateway.errors import BodyTooLarge, EncodedBody, GatewayError
 from cacheproxy.protocols.registry import Route
 from metering.usage_event import UsageEvent, new_event_id
 
 if TYPE_CHECKING:
-    from cacheproxy.gateway.tracing import CallTrace
+    from cacheproxy.gateway.telemetry.tracing import CallTrace
     from cacheproxy.gateway.understanding import Ask
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Answer = Callable[[int, list[Header], bytes], Awaitable[None]]
+"""How a server of our own takes a whole answer in one step (`http/exchange.py`)."""
 
 WATCH_AFTER_SECONDS = 0.1
 
@@ -47,6 +49,7 @@ class Call:
     """
 
     __slots__ = (
+        "_answer",
         "_receive",
         "_send",
         "ask",
@@ -79,6 +82,7 @@ class Call:
         send: Send,
         *,
         client: tuple[str, int] | None = None,
+        answer: Answer | None = None,
     ) -> None:
         now_ns = time.time_ns()
         self.started_ns = time.perf_counter_ns()
@@ -106,6 +110,7 @@ class Call:
         self.trace: CallTrace | None = None
         self._receive = receive
         self._send = send
+        self._answer = answer
 
     @property
     def second_event_id(self) -> UUID:
@@ -127,23 +132,24 @@ class Call:
         """Return the request's body.
 
         Raises:
+            EncodedBody: it is compressed.
             BodyTooLarge: it is, or says that it is, larger than *limit_bytes*; the rest is not read.
             ClientGone: the client hung up in the middle.
         """
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise EncodedBody
         if int(self.headers.get(b"content-length", b"0")) > limit_bytes:
             raise BodyTooLarge(limit_bytes)
-        message = await self._receive()
-        body: bytes = _part(message)
-        if not message.get("more_body"):
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body"):
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await self._receive()
             parts.append(_part(message))
             size += len(parts[-1])
             if size > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
-        return b"".join(parts)
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def watch(self, on_gone: Callable[[], None]) -> "Watch":
         """Return a watch that calls *on_gone* when the client hangs up. To be used after the body was read."""
@@ -159,33 +165,48 @@ class Call:
         """Send a whole answer. Our request id is added to *headers*."""
         self.started = True
         self.status = status
-        headers.append((b"x-request-id", self.request_id))
-        await self._deliver(
-            {"type": "http.response.start", "status": status, "headers": headers},
-            {"type": "http.response.body", "body": body},
-        )
+        self._sign(headers)
+        if self._answer is not None and self.tape is None:
+            if not self.gone:
+                await self._answer(status, headers, body)
+            return
+        await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
+        await self._deliver({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer. Our request id is added to *headers*."""
         self.started = True
         self.status = status
         self.streamed_after_us = self.elapsed_us()
-        headers.append((b"x-request-id", self.request_id))
+        self._sign(headers)
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send(self, part: bytes, *, last: bool = False) -> None:
         """Send a part of the body."""
         await self._deliver({"type": "http.response.body", "body": part, "more_body": not last})
 
-    async def _deliver(self, *messages: Message) -> None:
+    def _sign(self, headers: list[Header]) -> None:
+        headers.append((b"x-request-id", self.request_id))
+        if name := self.route.dialect.id_header:
+            headers.append((name, self.request_id))
+
+    async def _deliver(self, message: Message) -> None:
         try:
-            for message in messages:
-                if self.tape is not None:
-                    await self.tape.take(message)
-                if not self.gone:
-                    await self._send(message)
+            if self.tape is not None:
+                await self.tape.take(message)
+            if not self.gone:
+                await self._send(message)
         except OSError:  # what ASGI servers raise once the client has hung up
             self.gone = True
+
+
+def read_headers(raw: Sequence[Header]) -> Mapping[bytes, bytes]:
+    """Return headers by name; what was said in several lines is one list (RFC 9110, section 5.2)."""
+    headers = dict(raw)
+    if len(headers) < len(raw):
+        for name in headers:
+            headers[name] = b", ".join([value for other, value in raw if other == name])
+    return headers
 
 
 class Watch:

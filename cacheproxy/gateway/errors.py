@@ -29,6 +29,8 @@
     │   ├── IdempotencyKeyInUse               idempotency_key_in_use
     │   └── IdempotentAnswerNotKept           idempotent_answer_not_kept
     ├── BodyTooLarge                  413     request_too_large
+    ├── EncodedBody                   415     unsupported_encoding
+    ├── NobodyWaits                   499     client_gone
     ├── RateLimited                   429     rate_limit_exceeded
     │   └── TooManyConcurrent                 rate_limit_exceeded
     ├── InternalError                 500     internal_error
@@ -290,6 +292,16 @@ class IdempotentAnswerNotKept(Conflict):
         )
 
 
+class EncodedBody(GatewayError):
+    """The request body is compressed, and nobody here unpacks what a stranger packed."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+    def __init__(self) -> None:
+        super().__init__("Compressed request bodies are not taken. Send it without 'Content-Encoding'.")
+
+
 class BodyTooLarge(GatewayError):
     """The request body is over the limit."""
 
@@ -300,6 +312,16 @@ class BodyTooLarge(GatewayError):
         super().__init__(
             f"The request body is larger than {limit_bytes} bytes, the limit here. Send less in one call."
         )
+
+
+class NobodyWaits(GatewayError):
+    """Every client that asked hung up before the upstream was asked: nobody is told, but metrics."""
+
+    status = 499
+    code = "client_gone"
+
+    def __init__(self) -> None:
+        super().__init__("The client hung up before its call's turn came.")
 
 
 class InternalError(GatewayError):

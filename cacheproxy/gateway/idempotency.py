@@ -34,7 +34,6 @@ import msgspec
 
 from cacheproxy.gateway.call import Call, Header, Message
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.current import step
 from cacheproxy.gateway.errors import (
     BadRequest,
     EventConflict,
@@ -46,6 +45,7 @@ from cacheproxy.gateway.errors import (
     InternalError,
     RecorderUnavailable,
 )
+from cacheproxy.gateway.telemetry.current import step
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused, Script
 
@@ -54,6 +54,8 @@ logger = logging.getLogger(__name__)
 HEADER = b"idempotency-key"
 REPLAYED: Header = (b"idempotent-replayed", b"true")
 MAX_KEY_BYTES = 255
+ID_HEADERS = frozenset({b"x-request-id", b"request-id"})
+"""What a call signs its answer with, the repetition's as well."""
 RENEWALS_PER_LEASE = 4
 MAY_BE_RECORDED = (RecorderUnavailable, EventConflict, InternalError)
 """Failures after which the call's event may be in the ledger nevertheless."""
@@ -250,7 +252,7 @@ class Claim:
         """Take note of what is sent; before the last byte leaves, the claim is completed, or freed by a failure."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            self._headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
+            self._headers = [header for header in message["headers"] if header[0] not in ID_HEADERS]
             return
         part: bytes = message["body"]
         self._size += len(part)

@@ -15,10 +15,10 @@ from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.catalog import Access, Model
+from cacheproxy.gateway.catalog.catalog import Access, Model
+from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
 from cacheproxy.gateway.errors import BadRequest
-from cacheproxy.gateway.tariff import Tariff
 from cacheproxy.protocols.request import Answer, Batch, Dialect, Incoming, InferenceRequest, InvalidRequest
 from metering.tokens import TokenPools
 
@@ -85,7 +85,7 @@ class Ask(NamedTuple):
 
     def batch(self, request: InferenceRequest) -> Batch | None:
         """Return the request as a batch whose items are kept one by one, or None."""
-        if self.facts.key is None:
+        if self.facts.key is None or not self.facts.model.cache.batches:
             return None
         return self.dialect.batch(request, self.facts.model.cache.batch)
 

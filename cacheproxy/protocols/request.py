@@ -146,6 +146,10 @@ class Dialect(Protocol):
     def kept_headers(self) -> tuple[bytes, ...]:
         """Headers of an answer, beside its content type, without which it could not be read."""
 
+    @property
+    def id_header(self) -> bytes:
+        """Where the protocol's clients look for the request id; b"" where `x-request-id` is their place, too."""
+
     def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return what is asked.
 
@@ -237,6 +241,7 @@ class JsonDialect:
     surface = ""
     read_headers: tuple[bytes, ...] = ()
     kept_headers: tuple[bytes, ...] = ()
+    id_header = b""
 
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return True: the answer depends on the request, or its model's cache is off."""

@@ -9,6 +9,8 @@ _END = re.compile(rb"\n%b|\r(?:\n%b|\r\n|\r(?!\Z))" % (_LINE_END, _LINE_END))
 Spelled out by first byte, for then `re` skips to it: this is the hot loop of every stream.
 """
 _LONGEST_END = 4
+ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
+"""What an event ends with, where its line ends are of one kind."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

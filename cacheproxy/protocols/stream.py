@@ -30,8 +30,11 @@ class EventReader:
         return passed
 
     def tail(self) -> bytes:
-        """Return the held-back end."""
-        return b"".join(self._held_back) + self._events.pending
+        """Return the held-back end; a closing event whose line ends have not come gets them."""
+        end = b"".join(self._held_back) + self._events.pending
+        if self.finished and end and not end.endswith(sse.ENDS):
+            end += b"\n" if end.endswith(b"\n") else b"\n\n"
+        return end
 
     def closes_unended(self) -> bool:
         """Return whether the begun event is the closing one, though its line ends have not come."""

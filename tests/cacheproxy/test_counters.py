@@ -16,7 +16,7 @@ from billing.models import Budget, BudgetAlert
 from cacheproxy.counters import mend_counters, rebuild_counter
 from cacheproxy.gateway.limits import rules
 from cacheproxy.gateway.limits.grants import Grant
-from cacheproxy.gateway.spool import STREAM
+from cacheproxy.gateway.recording.spool import STREAM
 from metering.services.rollups import roll_up
 from metering.tokens import TokenPools
 from tenants.models import Tenant

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.current import current_call
+from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.protocols.registry import ELSEWHERE
 from config.logging import JsonLines, logging_settings
 

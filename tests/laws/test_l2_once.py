@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.ledger import Ledger, Verdict
+from cacheproxy.gateway.recording.ledger import Ledger, Verdict
 from metering.usage_event import UsageEvent
 from tests.factories.tenants import TenantFactory
 from tests.factories.usage import usage_event

@@ -16,6 +16,8 @@ STATUS_LINES = {
 }
 BODILESS = {204, 304}
 PLAIN_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+ANSWER = "zerorate.answer"
+"""An extension of ASGI: a whole answer in one step, as ``await answer(status, headers, body)``."""
 LARGE_BYTES = 65_536
 """From this size a body is not copied to stand beside its head, but written after it."""
 
@@ -71,6 +73,7 @@ class Exchange:
         self, connection: Connection, scope: Any, *, keep_alive: bool, awaits_continue: bool
     ) -> None:
         self.scope = scope
+        scope["extensions"] = {ANSWER: self.answer}
         self.keep_alive = keep_alive
         self.awaits_continue = awaits_continue
         self.whole = False
@@ -147,6 +150,21 @@ class Exchange:
             self._headers = list(message.get("headers", ()))
         else:
             raise RuntimeError(f"{message['type']} is out of turn")
+
+    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a whole answer: what two messages say, in one step.
+
+        Raises:
+            RuntimeError: an answer has begun already, or breaks the rules of HTTP.
+        """
+        if self._connection.paused:
+            await self._connection.writable()
+        if self.gone:
+            return
+        if self._status is not None:
+            raise RuntimeError("an answer has begun already")
+        self._status, self._headers = status, headers
+        self._send_body(body, last=True)
 
     def _deliverable(self) -> bool:
         return bool(self._parts) or (self.whole and not self._delivered)

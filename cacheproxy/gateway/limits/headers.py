@@ -1,21 +1,20 @@
 """The ``x-ratelimit-*`` headers, as OpenAI sends them and its clients read them."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from cacheproxy.gateway.limits.local import LocalCounters
 from cacheproxy.gateway.limits.rules import Kind, Rate
 from cacheproxy.gateway.limits.script import UNIT
 
 Header = tuple[bytes, bytes]
-
-
-class _State(NamedTuple):
-    """A rate at an instant; the one with least remaining is what a client has to heed."""
-
-    remaining: int
-    limit: int
-    reset_ms: int
+_NAMES: dict[Kind, tuple[bytes, bytes, bytes]] = {
+    "requests": (
+        b"x-ratelimit-limit-requests",
+        b"x-ratelimit-remaining-requests",
+        b"x-ratelimit-reset-requests",
+    ),
+    "tokens": (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+}
 
 
 def rate_headers(rates: Iterable[Rate], counters: LocalCounters, now_ms: int) -> list[Header]:
@@ -23,24 +22,21 @@ def rate_headers(rates: Iterable[Rate], counters: LocalCounters, now_ms: int) ->
 
     Reset is when the rate would be unused again.
     """
-    tightest: dict[Kind, _State] = {}
-    for rate in rates:
-        state = _state(rate, counters.level(rate.key, rate.per_minute, now_ms))
-        tightest[rate.kind] = min(tightest.get(rate.kind, state), state)
-    return [header for kind, state in tightest.items() for header in _headers(kind.encode(), state)]
-
-
-def _state(rate: Rate, level: int) -> _State:
-    remaining = max(0, rate.per_minute - -(-level // UNIT))
-    return _State(remaining, rate.per_minute, -(-level // rate.per_minute))
-
-
-def _headers(kind: bytes, state: _State) -> list[Header]:
-    return [
-        (b"x-ratelimit-limit-" + kind, b"%d" % state.limit),
-        (b"x-ratelimit-remaining-" + kind, b"%d" % state.remaining),
-        (b"x-ratelimit-reset-" + kind, duration(state.reset_ms)),
-    ]
+    tightest: dict[Kind, tuple[int, int, int]] = {}
+    for key, kind, per_minute, _ in rates:
+        level = counters.level(key, per_minute, now_ms)
+        state = max(0, per_minute - -(-level // UNIT)), per_minute, level
+        if kind not in tightest or state < tightest[kind]:
+            tightest[kind] = state
+    headers: list[Header] = []
+    for kind, (remaining, per_minute, level) in tightest.items():
+        limit_name, remaining_name, reset_name = _NAMES[kind]
+        headers += (
+            (limit_name, b"%d" % per_minute),
+            (remaining_name, b"%d" % remaining),
+            (reset_name, duration(-(-level // per_minute))),
+        )
+    return headers
 
 
 def duration(milliseconds: int) -> bytes:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from billing.money import ZERO, billionths
-from cacheproxy.gateway.catalog import Access, Catalog, Plan
+from cacheproxy.gateway.catalog.catalog import Access, Catalog, Plan
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.limits.arbiter import Arbiter

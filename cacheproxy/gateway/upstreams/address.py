@@ -4,7 +4,7 @@ import re
 from base64 import b64encode
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.catalog.catalog import Target
 from cacheproxy.gateway.upstreams.dialling import Origin
 from cacheproxy.protocols.request import UpstreamCall
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cacheproxy.gateway.catalog import Target
-from cacheproxy.gateway.current import current_call
-from cacheproxy.gateway.metrics import Metrics
+from cacheproxy.gateway.catalog.catalog import Target
+from cacheproxy.gateway.telemetry.current import current_call
+from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.upstreams.client import Client
 from cacheproxy.gateway.upstreams.errors import UpstreamError, UpstreamTimeout
 from cacheproxy.gateway.upstreams.exchange import Exchange
@@ -18,7 +18,7 @@ from cacheproxy.gateway.upstreams.route import Lane
 from cacheproxy.protocols.request import UpstreamCall
 
 if TYPE_CHECKING:
-    from cacheproxy.gateway.tracing import UpstreamTrace
+    from cacheproxy.gateway.telemetry.tracing import UpstreamTrace
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ our customers' keys are nobody else's business. A redirect is not followed.
 import asyncio
 import logging
 
-from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.catalog.catalog import Target
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.upstreams.address import Address
 from cacheproxy.gateway.upstreams.connection import Connection, Failure, Garbled, Late
@@ -49,7 +49,7 @@ class Client:
             UpstreamUnreachable: no connection was made.
             UpstreamLost: it was lost before the head; whether the call was worked on, nobody knows.
             UpstreamTimeout: no head in time.
-            UpstreamBroken: a redirect, or not HTTP.
+            UpstreamBroken: neither an answer nor an error, as a redirect; or not HTTP.
         """
         assert self._pool is not None, "start() comes first"
         pool, target = self._pool, address.target
@@ -71,9 +71,13 @@ class Client:
         except BaseException:  # cancelled: what is under way on it is nobody's any more
             connection.abort()
             raise
-        if 300 <= connection.status < 400:
+        if connection.status // 100 not in {2, 4, 5}:
             connection.abort()
-            logger.warning("The upstream %s answers with a redirect, which is not followed.", target.upstream)
+            logger.warning(
+                "The upstream %s answers with status %d; redirects are not followed.",
+                target.upstream,
+                connection.status,
+            )
             raise UpstreamBroken
         return Exchange(target, connection, pool, address.origin, self._settings.max_answer_bytes)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from cacheproxy.gateway.catalog import Target
+from cacheproxy.gateway.catalog.catalog import Target
 from cacheproxy.gateway.upstreams.coding import BadCoding, Inflater
 from cacheproxy.gateway.upstreams.connection import Connection, Failure, Late, TooLarge
 from cacheproxy.gateway.upstreams.dialling import Origin

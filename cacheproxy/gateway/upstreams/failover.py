@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from cacheproxy.gateway.catalog import Model, Target
+from cacheproxy.gateway.catalog.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.metrics import Metrics
+from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.upstreams.attempt import BUSY, Attempt
 from cacheproxy.gateway.upstreams.breaker import Breaker, State
 from cacheproxy.gateway.upstreams.client import Client

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from cacheproxy.gateway.catalog import Model, Target
+from cacheproxy.gateway.catalog.catalog import Model, Target
 from cacheproxy.gateway.errors import GatewayError, Overloaded
 from cacheproxy.gateway.upstreams.address import Address
 from cacheproxy.gateway.upstreams.breaker import Breaker

@@ -28,6 +28,7 @@ class AnthropicDialect(JsonDialect):
 
     protocol = "anthropic"
     read_headers = (b"anthropic-version", b"anthropic-beta")
+    id_header = b"request-id"
     path = ""
 
     def parse(self, incoming: Incoming) -> InferenceRequest:

@@ -8,7 +8,6 @@ from cacheproxy.protocols.stream import EventReader
 
 _CLOSING = "message_stop"
 _LONGEST_CLOSING = 256
-_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
 class MessageStreamReader(EventReader):
@@ -24,11 +23,6 @@ class MessageStreamReader(EventReader):
     def closes_unended(self) -> bool:
         """Return whether `message_stop` has come without its line ends."""
         return 0 < self._events.size < _LONGEST_CLOSING and _closes(self._events.pending)
-
-    def tail(self) -> bytes:
-        """Return the held-back end; a closing event whose line ends have not come gets them."""
-        end = super().tail()
-        return end + b"\n\n" if not end.endswith(_ENDS) and _closes(end) else end
 
     def answer(self) -> bytes | None:
         """Return the whole stream as a plain message, or None."""

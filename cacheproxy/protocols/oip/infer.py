@@ -96,7 +96,8 @@ class InferDialect(JsonDialect):
         parts = take_apart(answer.body, dict(answer.headers))
         fields = document.read(bytes(parts.json))
         outputs = fields.get("outputs") if isinstance(fields, dict) else None
-        described = [output for output in outputs or () if isinstance(output, dict)]
+        listed = outputs if isinstance(outputs, list) else []
+        described = [output for output in listed if isinstance(output, dict)]
         tensors.cut(parts.binary, [tensors.binary_size(output) or 0 for output in described])
         return fields
 

@@ -110,7 +110,8 @@ class EmbeddingsBatch:
         for place, fields in enumerate(read):
             (vector,) = _vectors.decode(fields["data"])
             data.append({**vector, "index": place})
-        told = [msgspec.json.decode(fields["usage"]) for fields in read if "usage" in fields]
+        reports = [msgspec.json.decode(fields["usage"]) for fields in read if "usage" in fields]
+        told = [report for report in reports if isinstance(report, dict)]
         figures = {"prompt_tokens": usage.pools.given, "total_tokens": usage.pools.total}
         return document.write(
             {**read[0], "data": data, "usage": {**(summed(told) if told else {}), **figures}}

@@ -15,6 +15,7 @@ import uvicorn
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.http.protocol import HttpProtocol
+from config.gateway import Server
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 20
@@ -56,19 +57,19 @@ class GatewayProcess:
 
 
 async def serve(port: int) -> None:
-    """Serve a gateway until asked to end."""
-    gateway = Gateway(msgspec.json.decode(os.environ["GATEWAY_SETTINGS"], type=GatewaySettings))
+    """Serve a gateway until asked to end, as it is served in production."""
+    settings = msgspec.json.decode(os.environ["GATEWAY_SETTINGS"], type=GatewaySettings)
     config: dict[str, Any] = {
-        "lifespan": "off",
+        "lifespan": "on",
+        "timeout_graceful_shutdown": int(settings.shutdown_grace_seconds),
         "http": HttpProtocol,
         "access_log": False,
         "proxy_headers": False,
         "log_level": "warning",
     }
-    await gateway.startup()
+    application = Server(Gateway(settings))
     with contextlib.suppress(KeyboardInterrupt):
-        await uvicorn.Server(uvicorn.Config(gateway, port=port, ws="none", **config)).serve()
-    await gateway.shutdown()
+        await uvicorn.Server(uvicorn.Config(application, port=port, ws="none", **config)).serve()
 
 
 if __name__ == "__main__":

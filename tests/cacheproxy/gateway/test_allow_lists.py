@@ -8,9 +8,9 @@ import pytest
 
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.asgi import Gateway
-from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.catalog.catalog import Catalog
+from cacheproxy.gateway.catalog.feed import Feed
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.feed import Feed
 from cacheproxy.gateway.limits.rules import PlanLimits
 from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.limits.party import SETTINGS, Party

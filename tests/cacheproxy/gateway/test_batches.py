@@ -66,11 +66,14 @@ async def test_a_batch_that_is_all_known_asks_nobody(
     client: Client, upstream: FakeUpstream, world: World
 ) -> None:
     upstream.then(vectors_for("a", "bb", tokens=6))
-    await embed(client, "a", "bb")
+    first = await embed(client, "a", "bb")
     again = await embed(client, "bb", "a")
 
     assert lengths(again) == [2, 1]
-    assert again.headers["cache-status"] == "zerorate; hit; detail=exact"
+    assert again.headers["cache-status"].startswith("zerorate; hit; ttl=")
+    assert again.headers["cache-status"].endswith("; detail=exact")
+    assert again.headers["x-zerorate-source"] == first.headers["x-request-id"]
+    assert int(again.headers["age"]) >= 0
     assert len(upstream.received) == 1
     assert [(event["outcome"], event["input"]) for event in await world.events()] == [
         ("miss", 6),

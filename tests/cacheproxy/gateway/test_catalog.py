@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cacheproxy.gateway.catalog import Catalog
+from cacheproxy.gateway.catalog.catalog import Catalog
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

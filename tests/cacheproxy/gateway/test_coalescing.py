@@ -268,8 +268,8 @@ async def test_200_calls_over_two_processes_survive_the_leaders_death(
 ) -> None:
     """The leader is killed with -9 while the upstream works: the other process's calls are answered, each once."""
     processes = [GatewayProcess(gateway_settings, _free_port()) for _ in range(2)]
-    await asyncio.gather(*(process.start() for process in processes))
     try:
+        await asyncio.gather(*(process.start() for process in processes))
         doomed, survivor = (Client(session, process.url, cast.acme.key) for process in processes)
         upstream.then(answer(chat_answer(), delay_seconds=30), answer(chat_answer(), delay_seconds=0.2))
         leader = asyncio.create_task(doomed.chat())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cacheproxy.gateway.call import read_headers
 from cacheproxy.gateway.controls import PLAIN, Controls, read_controls
 from cacheproxy.gateway.errors import BadRequest
 
@@ -47,3 +48,10 @@ def test_may_read() -> None:
     assert PLAIN.may_read
     assert not Controls(no_cache=True).may_read
     assert not Controls(no_store=True).may_read
+
+
+def test_a_header_in_several_lines_is_one_list() -> None:
+    raw = [(b"cache-control", b"no-cache"), (b"host", b"x"), (b"cache-control", b"max-age=5")]
+    assert read_headers(raw) == {b"cache-control": b"no-cache, max-age=5", b"host": b"x"}
+    controls = read_controls(read_headers(raw))
+    assert (controls.no_cache, controls.max_age_seconds) == (True, 5)

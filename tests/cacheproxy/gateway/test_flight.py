@@ -273,3 +273,9 @@ async def test_a_unpriced_pool_has_no_cost_headers(
     assert miss.status == 200
     assert "x-zerorate-cost" not in miss.headers
     assert [(row["input"], row["cache_read"]) for row in await world.events()] == [(9, 3)]
+
+
+async def test_a_compressed_body_is_refused(client: Client, upstream: FakeUpstream) -> None:
+    refused = await client.chat(headers={"content-encoding": "gzip"})
+    assert (refused.status, refused.code) == (415, "unsupported_encoding")
+    assert upstream.received == []

@@ -9,9 +9,9 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from cacheproxy.gateway.asgi import Gateway
-from cacheproxy.gateway.exposition import Exposition, render
-from cacheproxy.gateway.metrics import FAMILIES, OTHER, Metrics
-from cacheproxy.gateway.snapshots import add_up
+from cacheproxy.gateway.telemetry.exposition import Exposition, render
+from cacheproxy.gateway.telemetry.metrics import FAMILIES, OTHER, Metrics
+from cacheproxy.gateway.telemetry.snapshots import add_up
 from config.gateway import Server
 from tests.cacheproxy.gateway.conftest import Wires
 from tests.cacheproxy.gateway.world import Client, serving

@@ -12,9 +12,9 @@ import pytest
 
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
-from cacheproxy.gateway.ledger import Ledger, Verdict
-from cacheproxy.gateway.recorder import Recorder
-from cacheproxy.gateway.spool import LEASE, REFUSED_STREAM, STREAM, Spool
+from cacheproxy.gateway.recording.ledger import Ledger, Verdict
+from cacheproxy.gateway.recording.recorder import Recorder
+from cacheproxy.gateway.recording.spool import LEASE, REFUSED_STREAM, STREAM, Spool
 from cacheproxy.redis_link import RedisLink
 from metering.usage_event import UsageEvent, new_event_id, seal, to_json
 from tests.cacheproxy.conftest import Connect

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cacheproxy.gateway.metrics import Metrics, Snapshot
-from cacheproxy.gateway.snapshots import DEPARTED, SHAPE, SnapshotFolder, add_up
+from cacheproxy.gateway.telemetry.metrics import Metrics, Snapshot
+from cacheproxy.gateway.telemetry.snapshots import DEPARTED, SHAPE, SnapshotFolder, add_up
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from cacheproxy.gateway.metrics import Metrics
-from cacheproxy.gateway.snapshots import SnapshotFolder
+from cacheproxy.gateway.telemetry.metrics import Metrics
+from cacheproxy.gateway.telemetry.snapshots import SnapshotFolder
 metrics = Metrics()
 for _ in range(int(sys.argv[2])):
     metrics.client_hung_up()

@@ -181,7 +181,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str]]:
+async def serving(
+    settings: GatewaySettings, *, http: type[HttpProtocol] = HttpProtocol
+) -> AsyncIterator[tuple[Gateway, str]]:
     """Serve a gateway over HTTP in this event loop; yield it and its URL."""
     gateway = Gateway(settings)
     await gateway.startup()
@@ -193,7 +195,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[tuple[Gateway, str
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            http=HttpProtocol,
+            http=http,
             ws="none",
         )
     )

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from cacheproxy.gateway.http.exchange import ANSWER
 from cacheproxy.gateway.http.protocol import HttpProtocol
 from tests.cacheproxy.gateway.http.conftest import Site, echo, read, reply
 
@@ -309,3 +310,29 @@ async def test_shutdown_lets_answers_end(site: Site) -> None:
     _, headers, body = await busy.answer()
     assert (body, headers["connection"]) == (b"done", "close")
     assert await busy.rest() == b""
+
+
+async def test_a_whole_answer_in_one_step(site: Site) -> None:
+    async def at_once(scope: Any, receive: Any, _send: Any) -> None:
+        body = (await receive())["body"]
+        answer = scope["extensions"][ANSWER]
+        await answer(201, [(b"x-kind", b"whole"), (b"content-length", b"%d" % len(body))], body)
+        with pytest.raises(RuntimeError):
+            await answer(200, [], b"another")
+
+    wire = await site.connect()
+    site.application = at_once
+    for _ in range(2):
+        await wire.say(POST)
+        status, headers, body = await wire.answer()
+        assert (status, headers["x-kind"], body) == (201, "whole", b"hello")
+
+
+async def test_a_whole_answer_of_another_length_is_cut(site: Site) -> None:
+    async def lie(scope: Any, _receive: Any, _send: Any) -> None:
+        await scope["extensions"][ANSWER](200, [(b"content-length", b"3")], b"hello")
+
+    wire = await site.connect()
+    site.application = lie
+    await wire.say(GET)
+    assert (await wire.rest()).startswith(b"HTTP/1.1 500 ")

@@ -9,12 +9,12 @@ from typing import Any
 from billing.rating.price_book import PriceBook
 from cacheproxy.gateway.admission import Caller
 from cacheproxy.gateway.call import Call
-from cacheproxy.gateway.catalog import Access, Catalog, Model, Plan, Subscription
+from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan, Subscription
+from cacheproxy.gateway.catalog.tariff import tariff_at
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import PLAIN
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits, budget_key, period_start
-from cacheproxy.gateway.tariff import tariff_at
 from cacheproxy.gateway.understanding import Ask, Facts
 from cacheproxy.policy import CachePolicy
 from cacheproxy.protocols.registry import ELSEWHERE

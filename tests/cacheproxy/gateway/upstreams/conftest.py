@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cacheproxy.gateway.catalog import Model, Target
+from cacheproxy.gateway.catalog.catalog import Model, Target
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.upstreams.exchange import UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cacheproxy.gateway.catalog import Model
+from cacheproxy.gateway.catalog.catalog import Model
 from cacheproxy.gateway.errors import Overloaded
 from cacheproxy.gateway.upstreams.errors import (
     UpstreamError,

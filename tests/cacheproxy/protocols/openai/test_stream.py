@@ -206,7 +206,9 @@ class TestWhatIsNoAnswer:
     @given(st.binary(max_size=300), st.integers(0, 300))
     def test_any_bytes_pass_unchanged(self, stream: bytes, place: int) -> None:
         reader = chat_reader(wants_usage=False)
-        assert reader.feed(stream[:place]) + reader.feed(stream[place:]) + reader.tail() == stream
+        passed = reader.feed(stream[:place]) + reader.feed(stream[place:]) + reader.tail()
+        line_ends = {b"", b"\n", b"\n\n"} if reader.finished else {b""}
+        assert passed in {stream + missing for missing in line_ends}
 
     def test_nothing_so_far(self) -> None:
         assert read(b": hello\n\n").so_far() == {}

@@ -1,0 +1,190 @@
+"""Single flight: N identical calls under way make one upstream call.
+
+Within a process, whoever asks what is being asked already listens to that work. Between processes the first of
+each process meets the others' at Redis (`rendezvous.py`): one of them leads, the rest follow it for the calls
+that listen to them.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from cacheproxy.cache.answer import decode_answer
+from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.flight.rendezvous import (
+    POLL_SECONDS,
+    Chunk,
+    Claim,
+    Done,
+    Holder,
+    Message,
+    Over,
+    Rendezvous,
+    done,
+)
+from cacheproxy.gateway.flight.work import Found, Led, Work
+from cacheproxy.gateway.understanding import Ask
+from cacheproxy.gateway.upstreams.errors import UpstreamBroken
+from cacheproxy.redis_link import RedisAway, RedisRefused
+
+Tell = Callable[[Message], None]
+
+
+class Coalescing:
+    """The works under way by their keys, and those of other gateways who listen to them."""
+
+    def __init__(self, tiers: Tiers, rendezvous: Rendezvous | None, *, follow_seconds: float) -> None:
+        self._tiers = tiers
+        self._rendezvous = rendezvous
+        self._follow_seconds = follow_seconds
+        self._works: dict[bytes, Work] = {}
+        self._afar: dict[bytes, dict[bytes, Tell]] = {}
+
+    async def start(self) -> None:
+        """Begin to hear other gateways."""
+        if self._rendezvous is not None:
+            await self._rendezvous.start(self._welcome)
+
+    async def stop(self) -> None:
+        """Stop hearing them."""
+        if self._rendezvous is not None:
+            await self._rendezvous.stop()
+
+    def under_way(self, ask: Ask) -> Work | None:
+        """Return the work that *ask* may listen to."""
+        if not ask.may_share or ask.facts.key is None:
+            return None
+        work = self._works.get(ask.facts.key)
+        return None if work is None or work.result.done() else work
+
+    def announce(self, work: Work) -> None:
+        """Let others listen to *work*, where its leader's call may be shared."""
+        if work.leader.may_share and work.leader.facts.key is not None:
+            self._works[work.leader.facts.key] = work
+
+    async def meet(self, work: Work) -> Found | None:
+        """Return what other gateways have for *work*: a stored answer, or the one that they are at; None to lead.
+
+        Raises:
+            UpstreamBroken: the gateway that led broke off after its answer had begun.
+        """
+        ask = work.leader
+        if not ask.may_read:
+            return None
+        if self._rendezvous is None or not ask.may_share:
+            return await self.find(ask)
+        give_up_at = time.monotonic() + self._follow_seconds
+        while time.monotonic() < give_up_at:
+            claim = await self._claim(self._rendezvous, ask)
+            if claim.answer is not None and ask.is_young_enough(claim.answer, _now_ms()):
+                return Found(claim.answer, "exact")
+            if claim.holder is None:
+                break
+            found = await self._follow(self._rendezvous, work, claim.holder)
+            if found is not None:
+                return found
+        work.remote, work.source_event = False, ask.call.event_id
+        return None
+
+    async def settle(self, work: Work) -> None:
+        """Tell the others what became of *work*: first the answer, then that the key is free."""
+        ask = work.leader
+        key = ask.facts.key
+        result = None if work.result.exception() else work.result.result()
+        stored = result.stored if result is not None else None
+        if isinstance(result, Led) and self._tiers.redis is not None:
+            for name, kept in result.kept:
+                await self._tiers.redis.put(name, kept, _now_ms())
+        if key is None or not ask.may_share:
+            return
+        if self._works.get(key) is work:
+            del self._works[key]
+            for tell in self._afar.pop(key, {}).values():
+                tell(done(key, stored) if stored is not None else Over(key))
+        if self._rendezvous is not None:
+            self._rendezvous.release(key, ask.call.event_id)
+
+    async def find(self, ask: Ask) -> Found | None:
+        """Return what the shared cache has for *ask*, without asking anybody to work."""
+        assert ask.facts.key is not None
+        stored = await self._tiers.fetch(ask.facts.key, ask.call.now_ms)
+        if stored is None or not ask.is_young_enough(stored, ask.call.now_ms):
+            return None
+        return Found(stored, "exact")
+
+    async def _claim(self, rendezvous: Rendezvous, ask: Ask) -> Claim:
+        """Return the claim's result; without Redis there is nobody to meet."""
+        key, now_ms = ask.facts.key, _now_ms()
+        assert key is not None
+        try:
+            claim = await rendezvous.claim(key, ask.call.event_id, now_ms)
+        except (RedisAway, RedisRefused) as failure:
+            if self._tiers.redis is not None:
+                self._tiers.redis.failed(failure)
+            return Claim()
+        if claim.answer is None or claim.answer.expires_at_ms <= now_ms:
+            return Claim(None, claim.holder)
+        self._tiers.memory.put(key, claim.answer)
+        return claim
+
+    async def _follow(self, rendezvous: Rendezvous, work: Work, holder: Holder) -> Found | None:
+        """Listen to another gateway for as long as it holds the key; None where it did not come to an answer.
+
+        Raises:
+            UpstreamBroken: it broke off after the answer had begun.
+        """
+        key = work.leader.facts.key
+        assert key is not None
+        work.remote, work.source_event = True, holder.event_id
+        async with rendezvous.following(key, holder) as messages:
+            while True:
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        message = await messages.get()
+                except TimeoutError:
+                    if (await self._claim(rendezvous, work.leader)).holder == holder:
+                        continue
+                    break
+                if isinstance(message, Done) and (stored := decode_answer(message.answer)) is not None:
+                    self._tiers.memory.put(key, stored)
+                    if work.begun and not work.ended:
+                        break  # its last chunks were lost on the way
+                    return Found(stored, "coalesced")
+                if not (isinstance(message, Chunk) and _take(work, message)):
+                    break
+        if work.begun:
+            raise UpstreamBroken
+        return None
+
+    def _welcome(self, key: bytes, who: bytes, tell: Tell) -> None:
+        """Answer another gateway that asks for *key*: what there is so far, and from now on what comes."""
+        work = self._works.get(key)
+        if work is None or work.remote:
+            tell(Over(key))
+            return
+        for number, part in enumerate(work.chunks):
+            tell(Chunk(key, number, part, work.head or ()))
+        listeners = self._afar.setdefault(key, {})
+        listeners[who] = tell
+
+        def pass_on(part: bytes) -> None:
+            message = Chunk(key, len(work.chunks) - 1, part, work.head or ())
+            for tell in listeners.values():
+                tell(message)
+
+        work.on_chunk = pass_on
+
+
+def _take(work: Work, message: Chunk) -> bool:
+    """Take in a chunk from afar; return whether none is missing."""
+    if work.reader is None or message.number < len(work.chunks):
+        return True
+    if message.number > len(work.chunks):
+        return False
+    work.begin(message.head)
+    work.feed(message.part)
+    return True
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

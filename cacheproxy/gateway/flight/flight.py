@@ -1,0 +1,138 @@
+"""The one flow of every metered call: let in, understand, look up; else listen to whoever asks the upstream.
+
+A hit in memory is answered on the spot, without a task of its own. All else is a work, which belongs to the
+gateway, not to the client: whoever hangs up, the upstream's answer is read, recorded and kept.
+"""
+
+import asyncio
+
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.admission import Door
+from cacheproxy.gateway.call import Call, ClientGone
+from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.controls import read_controls
+from cacheproxy.gateway.errors import NotCached, Overloaded
+from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.delivery import Delivery, LeaderFailed
+from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.work import Found, Work
+from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.limits.errors import REFUSALS
+from cacheproxy.gateway.understanding import Ask, Understanding
+
+MAX_LEADERS = 3
+"""How many calls of others one call listens to before it fails with the last one's problem."""
+
+
+class Flight:
+    """The flow, and the works under way."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        door: Door,
+        tiers: Tiers,
+        coalescing: Coalescing,
+        misses: Misses,
+        delivery: Delivery,
+        idempotency: Idempotency,
+    ) -> None:
+        self._settings = settings
+        self._door = door
+        self._understanding = Understanding(door)
+        self._tiers = tiers
+        self._coalescing = coalescing
+        self._misses = misses
+        self._delivery = delivery
+        self._idempotency = idempotency
+        self._under_way: dict[asyncio.Task[None], Work] = {}
+
+    async def serve(self, call: Call) -> None:
+        """Answer one call.
+
+        Raises:
+            GatewayError: it is refused, or failed; nothing was sent yet.
+            ClientGone: there is nobody to answer.
+        """
+        caller = await self._door.let_in(call.headers, call.now, call.client)
+        controls = read_controls(call.headers)
+        body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
+        ask = call.ask = self._understanding.ask(call, caller, controls, body)
+        if IDEMPOTENCY_KEY in call.headers:
+            await self._idempotency.serve_once(ask, self._serve)
+        else:
+            await self._serve(ask)
+
+    async def _serve(self, ask: Ask) -> None:
+        stored = self._remembered(ask)
+        if stored is not None:
+            await self._delivery.hit(ask, Found(stored, "exact"))
+        elif ask.controls.only_if_cached:
+            await self._give_from_cache_only(ask)
+        else:
+            await self._listen(ask)
+
+    async def drain(self) -> None:
+        """Wait until no work is under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def break_off(self) -> None:
+        """Read no upstream any further: what was streamed so far is recorded, and that ends the works."""
+        for work in self._under_way.values():
+            work.break_off()
+
+    def _remembered(self, ask: Ask) -> StoredAnswer | None:
+        """Return the answer that memory has for this call, if it may be given and is young enough."""
+        if not ask.may_read or ask.facts.key is None:
+            return None
+        answer = self._tiers.memory.get(ask.facts.key, ask.call.now_ms)
+        return answer if answer is not None and ask.is_young_enough(answer, ask.call.now_ms) else None
+
+    async def _give_from_cache_only(self, ask: Ask) -> None:
+        found = await self._coalescing.find(ask)
+        if found is None:
+            raise NotCached
+        await self._delivery.hit(ask, found)
+
+    async def _listen(self, ask: Ask) -> None:
+        """Listen to the work that answers this question; begin it where there is none.
+
+        Who fails as a leader is replaced by one of those who listened. What cannot be shared, everybody asks for
+        alone; and after so many failed leaders, the last one's failure is everybody's.
+        """
+        alone = False
+        for attempt in range(1, MAX_LEADERS + 1):
+            work = (None if alone else self._coalescing.under_way(ask)) or self._begin(ask, alone=alone)
+            try:
+                return await self._delivery.attend(work, ask)
+            except LeaderFailed as failure:
+                if ask.call.gone:
+                    raise ClientGone from failure  # nobody is left to lead for
+                last = attempt == MAX_LEADERS
+                alone = failure.result is not None and failure.result.status < 300
+                if last and isinstance(failure.problem, REFUSALS):
+                    alone = True  # these were the leader's limits; this call has its own
+                if last and not alone:
+                    return await self._fail(ask, failure)
+        return await self._delivery.attend(self._begin(ask, alone=True), ask)
+
+    async def _fail(self, ask: Ask, failure: LeaderFailed) -> None:
+        if failure.problem is not None:
+            raise failure.problem
+        assert failure.result is not None
+        await self._delivery.give(ask, failure.result)
+
+    def _begin(self, ask: Ask, *, alone: bool) -> Work:
+        if len(self._under_way) >= self._settings.max_upstream_calls:
+            raise Overloaded
+        limits = self._door.plan_limits(ask.caller)
+        work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
+        if not alone:
+            self._coalescing.announce(work)
+        task = asyncio.create_task(self._misses.run(work))
+        self._under_way[task] = work
+        task.add_done_callback(self._under_way.pop)
+        return work

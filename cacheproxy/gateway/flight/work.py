@@ -1,0 +1,212 @@
+"""One question on its way to an answer, and everybody who waits for that answer.
+
+A work belongs to the gateway, not to a client: its first asker leads it, and identical questions that come
+while it is under way listen to it too. Whoever hangs up, the others go on; when nobody is left the upstream is
+still read for a while (the plan says how long), so that its own count of tokens arrives and the answer can be
+kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal, NamedTuple
+
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.gateway.errors import GatewayError
+from cacheproxy.gateway.recording.measure import Measured
+from cacheproxy.gateway.understanding import Ask
+from cacheproxy.protocols.request import Answer, Header, InferenceRequest, StreamReader
+from metering.tokens import TokenPools
+
+Part = tuple[str, TokenPools, int]
+"""An outcome, and the pools and units that have it."""
+
+
+class Led(NamedTuple):
+    """The upstream was asked on the leader's behalf, the event is durable, and this is what the leader gets."""
+
+    status: int
+    answer: Answer
+    """Plain, even where the leader asked for a stream."""
+    headers: Sequence[Header]
+    """Beside the answer's own: where it came from and what it cost the leader."""
+    stored: StoredAnswer | None
+    """What those who listen may have; None where it is not fit to be shared."""
+    parts: Sequence[Part] = ()
+    """What it took: one part, or two where a batch was in part a hit."""
+    kept: Sequence[tuple[bytes, StoredAnswer]] = ()
+    """What memory has by now and the other tiers are to have, by key."""
+    is_whole: bool = False
+    """Whether it is a complete answer, which the dialect can give in another form."""
+
+
+class Found(NamedTuple):
+    """Nobody had to be asked: every listener, the first among them, has a hit."""
+
+    stored: StoredAnswer
+    how: Literal["exact", "coalesced", "stale"]
+    failure_status: int = 0
+    """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
+
+
+Result = Led | Found
+
+
+class Work:
+    """The state of one question. `run` by one task; listened to by as many calls as asked it."""
+
+    def __init__(
+        self, leader: Ask, request: InferenceRequest, *, drain_seconds: float, drain_tokens: int
+    ) -> None:
+        self.leader = leader
+        self.request = request
+        self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.reader: StreamReader | None = leader.dialect.stream_reader(request) if request.stream else None
+        self.source_event = leader.call.event_id
+        """The event that pays: the leader's, here or in another gateway."""
+        self.remote = False
+        """Whether another gateway leads."""
+        self.head: tuple[Header, ...] | None = None
+        self.used: Measured | None = None
+        """What the answer took, as far as it came; None while nothing is known, or where it was found."""
+        self.chunks: list[bytes] = []
+        self.on_chunk: Callable[[bytes], None] | None = None
+        self._passed: list[bytes] = []
+        self._listeners = 0
+        self._events_unheard = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self._patience: asyncio.Timeout | None = None
+        self._drain: asyncio.TimerHandle | None = None
+        self._drain_seconds = drain_seconds
+        self._drain_tokens = drain_tokens
+
+    # -- the side of the worker ------------------------------------------------------------------------------
+
+    def patience(self) -> asyncio.Timeout:
+        """Return the time limit that the upstream is read under: none while somebody listens.
+
+        It is an `async with`; TimeoutError comes out of it when it has run out. `heard_out` ends it.
+        """
+        self._patience = asyncio.timeout_at(None if self._drain is None else self._drain.when())
+        return self._patience
+
+    def heard_out(self) -> None:
+        """Say that the upstream is through: nobody's patience matters any more."""
+        self._patience = None
+
+    def break_off(self) -> None:
+        """Read the upstream no further, whoever listens."""
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def begin(self, head: tuple[Header, ...]) -> None:
+        """Say what kind of stream comes."""
+        self.head = head
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take in a part of the stream and hand it on; return whether its closing event has come."""
+        assert self.reader is not None
+        self.chunks.append(chunk)
+        self._passed.append(self.reader.feed(chunk))
+        if self.on_chunk is not None:
+            self.on_chunk(chunk)
+        self._tell()
+        if not self._listeners:
+            self._count_unheard(chunk)
+        return self.reader.finished
+
+    def end(self, result: Result) -> None:
+        """Give the result to everybody."""
+        self.result.set_result(result)
+        self._end_drain()
+        self._tell()
+
+    def fail(self, problem: GatewayError) -> None:
+        """Tell everybody that there is none."""
+        self.result.set_exception(problem)
+        self.result.exception()  # perhaps nobody listens any more, and that is no error
+        self._end_drain()
+        self._tell()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of the answer was passed to whoever listens."""
+        return any(self._passed)
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody listens any more."""
+        return not self._listeners
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream's closing event has come."""
+        return self.reader is not None and self.reader.finished
+
+    # -- the side of the listeners ---------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Listen."""
+        self._listeners += 1
+        self._end_drain()
+
+    def leave(self) -> None:
+        """Stop listening. When nobody does, the upstream is read on for as long as the leader's plan says."""
+        self._listeners -= 1
+        if not self._listeners and not self.result.done():
+            loop = asyncio.get_running_loop()
+            self._drain = loop.call_later(self._drain_seconds, self._give_up)
+
+    async def parts(self, reader: StreamReader | None) -> AsyncIterator[bytes]:
+        """Yield what may go to a client, from the start and then as it comes, until the work has ended.
+
+        *reader* is the listener's own where it wants another view of the stream than the leader.
+        """
+        place = 0
+        while True:
+            if place < len(self.chunks):
+                if reader is None:
+                    part = b"".join(self._passed[place:])
+                else:
+                    part = b"".join([reader.feed(chunk) for chunk in self.chunks[place:]])
+                place = len(self.chunks)
+                if part:
+                    yield part
+                continue
+            if self.result.done():
+                return
+            await self._news()
+
+    async def settled(self) -> Result:
+        """Return the result.
+
+        Raises:
+            GatewayError: there is none.
+        """
+        while not self.result.done():
+            await self._news()
+        return self.result.result()
+
+    def _count_unheard(self, chunk: bytes) -> None:
+        self._events_unheard += chunk.count(b"\n\n")  # servers send one event a token, or nearly so
+        if self._events_unheard > self._drain_tokens:
+            self._give_up()
+
+    def _end_drain(self) -> None:
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
+
+    def _give_up(self) -> None:
+        if not self._listeners:
+            self.break_off()
+
+    def _news(self) -> asyncio.Future[None]:
+        news = asyncio.get_running_loop().create_future()
+        self._waiting.append(news)
+        return news
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for news in waiting:
+            if not news.done():
+                news.set_result(None)

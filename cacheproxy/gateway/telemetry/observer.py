@@ -1,0 +1,46 @@
+"""What is told of a call when it is over: to the metrics, to the log if that is wanted, and to its trace."""
+
+import logging
+
+from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.telemetry.metrics import Metrics
+
+calls = logging.getLogger("cacheproxy.gateway.calls")
+
+
+class Observer:
+    """Looks at every metered call once, after its last byte."""
+
+    def __init__(self, metrics: Metrics, *, log_calls: bool) -> None:
+        self._metrics = metrics
+        self._log_calls = log_calls
+
+    def over(self, call: Call) -> None:
+        """Tell of *call*. It never waits and holds nothing of the call."""
+        metrics, ask, event, elapsed_us = self._metrics, call.ask, call.event, call.elapsed_us()
+        model = ask.facts.model.name if ask is not None else ""
+        outcome = event.outcome if event is not None else call.ending
+        metrics.call_ended(call.route.dialect.surface, model, outcome, call.status, elapsed_us)
+        if event is not None and event.upstream_latency_us is not None:
+            metrics.added(max(0, elapsed_us - event.upstream_latency_us))
+            if call.streamed_after_us is not None:
+                metrics.first_token(call.streamed_after_us)
+        if call.gone:
+            metrics.client_hung_up()
+        if self._log_calls:
+            _log(call, model, outcome, elapsed_us)
+        if call.trace is not None:
+            call.trace.end(model, outcome)
+
+
+def _log(call: Call, model: str, outcome: str, elapsed_us: int) -> None:
+    access = call.ask.caller.access if call.ask is not None else None
+    facts = {
+        "key": access.public_id if access is not None else None,
+        "model": model,
+        "surface": call.route.dialect.surface,
+        "outcome": outcome,
+        "status": call.status,
+        "latency_us": elapsed_us,
+    }
+    calls.info("%s %s: %d %s", call.route.dialect.surface, model or "-", call.status, outcome, extra=facts)

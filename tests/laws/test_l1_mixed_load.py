@@ -1,0 +1,60 @@
+"""L1 and L2 under every kind of call at once: hits, misses, streams, batches, shared and idempotent calls."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import msgspec
+
+from cacheproxy.gateway.config import GatewaySettings
+from tests.cacheproxy.gateway.process import GatewayProcess
+from tests.cacheproxy.gateway.world import Client, World
+from tests.fakes.upstream import FakeUpstream
+from tests.faults.programs import Program, free_port
+
+KINDS = ("hit", "miss", "stream", "batch", "shared", "shared", "shared", "idempotent", "idempotent")
+CALLS = 120
+KILLS = 3
+
+
+async def test_l1_l2_every_kind_of_call_survives_kills(
+    gateway_settings: GatewaySettings, cast: Any, world: World, upstream: FakeUpstream
+) -> None:
+    """Each acknowledged call has its event, no event is there twice, and a call under one key is charged once."""
+    settings = msgspec.structs.replace(gateway_settings, idempotency_lease_seconds=0.5)
+    gateway = GatewayProcess(settings, free_port())
+    keys = [await world.add_key(cast.acme.id) for _ in KINDS]
+    await gateway.start()
+    async with aiohttp.ClientSession() as session:
+        programs = [
+            Program(Client(session, gateway.url, key), kind, number)
+            for number, (kind, (_, key)) in enumerate(zip(KINDS, keys, strict=True))
+        ]
+        running = asyncio.gather(*[program.run(CALLS) for program in programs])
+        for kill in range(1, KILLS + 1):
+            while sum(len(program.acknowledged) for program in programs) < kill * CALLS * len(KINDS) // (
+                KILLS + 1
+            ):
+                assert not running.done() or running.result()
+                await asyncio.sleep(0.005)
+            await gateway.kill()
+            await gateway.start()
+        await running
+    await gateway.stop()
+
+    events = await world.events()
+    recorded = Counter(event["event_id"] for event in events)
+    assert set(recorded.values()) == {1}
+    for program, (api_key_id, _) in zip(programs, keys, strict=True):
+        acknowledged = [UUID(request_id) for request_id in program.acknowledged]
+        assert len(set(acknowledged)) == CALLS
+        assert all(event_id in recorded for event_id in acknowledged), program.kind
+        own = {event["request_id"] for event in events if event["api_key_id"] == api_key_id}
+        assert len(own) <= program.sent
+        if program.kind == "idempotent":
+            assert own == set(acknowledged), "a repetition was charged"
+    outcomes = Counter(event["outcome"] for event in events)
+    assert set(outcomes) == {"miss", "exact", "coalesced"}
+    assert await world.sql.fetchval("SELECT count(*) FROM metering_usageconflict") == 0
