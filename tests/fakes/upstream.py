@@ -11,6 +11,7 @@ import asyncio
 import json
 import select
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -37,8 +38,16 @@ Behaviour = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
 class FakeUpstream:
     """The server. ``received`` holds every call there was."""
 
-    def __init__(self, by_default: Behaviour | None = None) -> None:
+    def __init__(
+        self,
+        by_default: Behaviour | None = None,
+        *,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._by_default = by_default or default
+        self._host = host
+        self._tls = tls
         self.received: list[Received] = []
         self.connections = 0
         self.accepted = 0
@@ -49,10 +58,14 @@ class FakeUpstream:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        scheme, host = (
+            "https" if self._tls else "http",
+            f"[{self._host}]" if ":" in self._host else self._host,
+        )
+        return f"{scheme}://{host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 26)
+        self._server = await asyncio.start_server(self._serve, self._host, 0, limit=1 << 26, ssl=self._tls)
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -82,7 +95,10 @@ class FakeUpstream:
         finally:
             self._open.discard(task)
             self.connections -= 1
-            writer.close()
+            if self._tls:
+                writer.transport.abort()  # closing would go on after the test
+            else:
+                writer.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> Received | None:

@@ -59,41 +59,6 @@ class Late(Failure):
 class Connection(asyncio.Protocol):
     """``send``, ``head``, then ``part`` until it is empty, or ``rest``; then either the next call or ``abort``."""
 
-    __slots__ = (
-        "_bodyless",
-        "_deadline",
-        "_failure",
-        "_first_byte_seconds",
-        "_framing_bytes",
-        "_header_bytes",
-        "_header_count",
-        "_idle_seconds",
-        "_keep_alive",
-        "_listed_in",
-        "_loop",
-        "_max_body_bytes",
-        "_parser",
-        "_parts",
-        "_received_bytes",
-        "_stuck",
-        "_timer",
-        "_timer_at",
-        "_transport",
-        "_unread_bytes",
-        "_unsent",
-        "_until_close",
-        "_waiter",
-        "_waits_for_end",
-        "coding",
-        "headers",
-        "idle_since",
-        "lost",
-        "reading_paused",
-        "status",
-        "under_way",
-        "whole",
-    )
-
     def __init__(
         self, loop: asyncio.AbstractEventLoop, max_body_bytes: int, listed_in: set["Connection"]
     ) -> None:

@@ -14,7 +14,7 @@ from cacheproxy.gateway.upstreams.exchange import UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.policy import CachePolicy
 from cacheproxy.protocols.request import UpstreamCall
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import Behaviour, FakeUpstream
 
 SETTINGS = GatewaySettings(database_url="", key_pepper="", max_answer_bytes=100_000)
 
@@ -92,12 +92,12 @@ async def upstreams(clock: Clock) -> AsyncIterator[Upstreams]:
 
 
 @pytest.fixture
-async def make_server() -> AsyncIterator[Callable[[], Any]]:
+async def make_server() -> AsyncIterator[Callable[..., Any]]:
     """Give a maker of scripted model servers; afterwards none may have a connection left but idle ones."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make() -> FakeUpstream:
-            server = FakeUpstream()
+        async def make(by_default: Behaviour | None = None) -> FakeUpstream:
+            server = FakeUpstream(by_default)
             await server.start()
             stack.push_async_callback(server.stop)
             return server
