@@ -1,17 +1,15 @@
 """One call to one target, from before its first byte to after its last: in time, counted, judged."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from cacheproxy.gateway.catalog.catalog import Target
 from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.upstreams.client import Client
-from cacheproxy.gateway.upstreams.errors import UpstreamError, UpstreamTimeout
+from cacheproxy.gateway.upstreams.errors import UpstreamError
 from cacheproxy.gateway.upstreams.exchange import Exchange
 from cacheproxy.gateway.upstreams.retry_after import wait_seconds
 from cacheproxy.gateway.upstreams.route import Lane
@@ -40,7 +38,6 @@ class Attempt:
         "_exchange",
         "_lane",
         "_metrics",
-        "_patience",
         "_started_ns",
         "_ticket",
         "_trace",
@@ -66,12 +63,10 @@ class Attempt:
         if self._trace is not None:
             call = call._replace(headers=(*call.headers, *self._trace.headers))
         lane.server.under_way += 1
-        self._patience = asyncio.timeout(lane.target.timeout_seconds)
-        await self._patience.__aenter__()
         try:
             exchange = self._exchange = await self._client.post(lane.address, call, user_agent)
         except BaseException as failure:
-            await self.end(failure)
+            self.end(failure)
             raise
         if exchange.status < 500:
             self._breaker.answered(self._ticket)
@@ -79,28 +74,13 @@ class Attempt:
             lane.cool_until = self._clock() + wait_seconds(exchange.headers, time.time())
         return exchange
 
-    async def end(self, failure: BaseException | None = None) -> None:
-        """End what `begin` began; *failure* is what is being raised at this moment.
-
-        Raises:
-            UpstreamTimeout: *failure* is the cancellation by which the target's time limit interrupted the caller.
-        """
+    def end(self, failure: BaseException | None = None) -> None:
+        """End what `begin` began; *failure* is what is being raised at this moment."""
         self._lane.server.under_way -= 1
         if self._exchange is not None:
             self._exchange.close()
         self._judge(failure)
         self._tell(failure)
-        target = self._lane.target
-        trace: TracebackType | None = failure.__traceback__ if failure is not None else None
-        try:
-            await self._patience.__aexit__(type(failure) if failure is not None else None, failure, trace)
-        except TimeoutError as late:
-            logger.warning(
-                "The upstream %s did not end its answer within %g seconds.",
-                target.upstream,
-                target.timeout_seconds,
-            )
-            raise UpstreamTimeout("total", target.timeout_seconds) from late
 
     def _tell(self, failure: BaseException | None) -> None:
         exchange, upstream = self._exchange, self._lane.target.upstream
@@ -109,18 +89,13 @@ class Attempt:
             self._metrics.upstream_answered(upstream, elapsed_us)
         if isinstance(failure, UpstreamError):
             self._metrics.upstream_failed(upstream, failure.code)
-        elif self._patience.expired():
-            self._metrics.upstream_failed(upstream, UpstreamTimeout.code)
         if self._trace is not None:
             self._trace.end(exchange.status if exchange is not None else 0)
 
     def _judge(self, failure: BaseException | None) -> None:
         exchange, breaker = self._exchange, self._breaker
-        if exchange is None:
-            failed = isinstance(failure, UpstreamError) or self._patience.expired()
-        else:
-            failed = exchange.broke or exchange.status >= 500
-        if failed:
+        broke = isinstance(failure, UpstreamError) if exchange is None else exchange.broke
+        if broke or (exchange is not None and exchange.status >= 500):
             breaker.failed(self._ticket, self._clock())
         elif exchange is not None and exchange.whole:
             breaker.succeeded(self._ticket)

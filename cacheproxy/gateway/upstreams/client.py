@@ -54,12 +54,14 @@ class Client:
         assert self._pool is not None, "start() comes first"
         pool, target = self._pool, address.target
         head = _head(address, call, user_agent)
-        connection = pool.idle(address.origin) or await _dial(pool, address)
+        give_up_at = pool.now() + target.timeout_seconds
+        connection = pool.idle(address.origin) or await _dial(pool, address, give_up_at)
         connection.send(
             head,
             call.body,
             first_byte_seconds=target.first_byte_timeout_seconds,
             idle_seconds=target.idle_timeout_seconds,
+            give_up_at=give_up_at,
             bodyless=call.method == "HEAD",
         )
         try:
@@ -90,19 +92,25 @@ def _head(address: Address, call: UpstreamCall, user_agent: str | None) -> bytes
         raise UpstreamBroken from problem
 
 
-async def _dial(pool: Pool, address: Address) -> Connection:
+async def _dial(pool: Pool, address: Address, give_up_at: float) -> Connection:
     """Return a new connection, whose time limit includes everything from its name to TLS.
 
     Raises:
         UpstreamUnreachable: there is none to be had.
+        UpstreamTimeout: the call's whole time is over.
     """
     target = address.target
+    connected_by = pool.now() + target.connect_timeout_seconds
+    limit = asyncio.timeout_at(min(connected_by, give_up_at))
     try:
-        async with asyncio.timeout(target.connect_timeout_seconds):
+        async with limit:
             return await pool.dial(address.origin)
     except (OSError, ValueError) as failure:
-        late = isinstance(failure, TimeoutError) and not failure.errno
-        problem = UpstreamUnreachable(target.connect_timeout_seconds if late else None)
+        problem: UpstreamError = UpstreamUnreachable(
+            target.connect_timeout_seconds if limit.expired() else None
+        )
+        if limit.expired() and give_up_at < connected_by:
+            problem = UpstreamTimeout("total", target.timeout_seconds)
         logger.warning("The upstream %s failed: %s (%s)", target.upstream, problem.message, failure)
         raise problem from failure
 
@@ -110,6 +118,8 @@ async def _dial(pool: Pool, address: Address) -> Connection:
 def _problem(target: Target, failure: Failure) -> UpstreamError:
     """Return what *failure*, before the head of an answer, means for the call."""
     match failure:
+        case Late(limit="total"):
+            return UpstreamTimeout("total", target.timeout_seconds)
         case Late():
             return UpstreamTimeout("first_byte", target.first_byte_timeout_seconds)
         case Garbled():

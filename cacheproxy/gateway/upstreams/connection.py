@@ -32,6 +32,9 @@ PASSED_HEADERS = frozenset(
 true of a miss."""
 
 
+Limit = Literal["first_byte", "idle", "total"]
+
+
 class Failure(Exception):
     """Why there is no answer, or no whole one. The message is for the log and quotes nothing of the answer."""
 
@@ -51,7 +54,7 @@ class TooLarge(Failure):
 class Late(Failure):
     """A time limit ran out."""
 
-    def __init__(self, limit: Literal["first_byte", "idle"]) -> None:
+    def __init__(self, limit: Limit) -> None:
         super().__init__(f"the time limit {limit} ran out")
         self.limit = limit
 
@@ -90,15 +93,26 @@ class Connection(asyncio.Protocol):
     # -- what a call asks for --------------------------------------------------------------------------------
 
     def send(
-        self, head: bytes, body: bytes, *, first_byte_seconds: float, idle_seconds: float, bodyless: bool
+        self,
+        head: bytes,
+        body: bytes,
+        *,
+        first_byte_seconds: float,
+        idle_seconds: float,
+        give_up_at: float,
+        bodyless: bool,
     ) -> None:
-        """Send a call. Its answer has no body where it is *bodyless*: the call is a HEAD."""
+        """Send a call, whose answer is whole by *give_up_at* of the loop's clock, or there is none.
+
+        It has no body where it is *bodyless*: the call is a HEAD.
+        """
         self.under_way, self.whole = True, False
         self.status = self._framing_bytes = self._received_bytes = self._unread_bytes = 0
         self._bodyless = bodyless
         self._waits_for_end = self._keep_alive = False
         self._begin_head()
         self._first_byte_seconds, self._idle_seconds = first_byte_seconds, idle_seconds
+        self._give_up_at = give_up_at
         self._expect_within(first_byte_seconds)
         if len(body) <= WHOLE_BYTES:
             self._transport.write(head + body)
@@ -298,7 +312,7 @@ class Connection(asyncio.Protocol):
             return
         if self._unread_bytes > MAX_UNREAD_BYTES and not self.reading_paused:
             self.reading_paused = True
-            self._deadline = inf  # the time from now on is the reader's
+            self._deadline = self._give_up_at  # the time until then is the reader's
             self._transport.pause_reading()
         elif not self.reading_paused:
             self._expect_within(self._idle_seconds)
@@ -342,7 +356,7 @@ class Connection(asyncio.Protocol):
 
     def _expect_within(self, seconds: float) -> None:
         """Let the connection fail unless something comes within *seconds*."""
-        self._deadline = self._loop.time() + seconds
+        self._deadline = min(self._loop.time() + seconds, self._give_up_at)
         if self._deadline < self._timer_at:
             self._drop_timer()
             self._arm()
@@ -355,9 +369,15 @@ class Connection(asyncio.Protocol):
         """Fail if the limit that holds now has run out, otherwise look again when it will have."""
         self._timer, self._timer_at = None, inf
         if self._deadline <= self._loop.time():
-            self._fail(Late("idle" if self.status else "first_byte"))
+            self._fail(Late(self._limit()))
         elif self._deadline < inf:
             self._arm()
+
+    def _limit(self) -> Limit:
+        """Return which limit it is that has run out."""
+        if self._deadline == self._give_up_at:
+            return "total"
+        return "idle" if self.status else "first_byte"
 
     def _drop_timer(self) -> None:
         if self._timer is not None:

@@ -132,7 +132,11 @@ class Exchange:
 
     def _problem(self, failure: Failure | BadCoding) -> UpstreamError:
         self._open().abort()
-        upstream, seconds = self.target.upstream, self.target.idle_timeout_seconds
+        upstream, target = self.target.upstream, self.target
+        if isinstance(failure, Late) and failure.limit == "total":
+            seconds = target.timeout_seconds
+            logger.warning("The upstream %s did not end its answer within %g seconds.", upstream, seconds)
+            return UpstreamTimeout("total", seconds)
         if isinstance(failure, TooLarge):
             logger.warning(
                 "An answer of the upstream %s is larger than %d bytes and was cut off.",
@@ -142,6 +146,7 @@ class Exchange:
             return UpstreamBroken()
         self.broke = True
         if isinstance(failure, Late):
+            seconds = target.idle_timeout_seconds
             logger.warning("The upstream %s stopped answering for %g seconds.", upstream, seconds)
             return UpstreamTimeout("idle", seconds)
         logger.warning("The upstream %s broke its answer off: %s", upstream, failure)

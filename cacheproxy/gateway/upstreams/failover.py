@@ -98,7 +98,7 @@ class Upstreams:
                 following = await self._after_answer(route, tried, attempt, exchange.status)
                 if following is None:
                     return attempt, exchange
-                await attempt.end()
+                attempt.end()
             lane = following
             self.repeated += 1
 
@@ -112,7 +112,7 @@ class Upstreams:
             try:
                 return self._another(route, tried) or await self._again(route, tried)
             except BaseException as failure:  # cancelled in the pause, while the attempt is under way
-                await attempt.end(failure)
+                attempt.end(failure)
                 raise
         return None
 
@@ -172,4 +172,4 @@ class Asking:
     async def __aexit__(
         self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        await self._attempt.end(failure)
+        self._attempt.end(failure)

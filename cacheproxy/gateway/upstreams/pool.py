@@ -21,6 +21,8 @@ class Pool:
     def __init__(self, *, max_body_bytes: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._dialler = Dialler()
+        self.now = self._loop.time
+        """The clock of all time limits."""
         self._open: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -31,7 +33,7 @@ class Pool:
         connections = self._idle.get(origin)
         while connections:
             connection = connections.pop()
-            if connection.usable and self._loop.time() - connection.idle_since <= KEEP_ALIVE_SECONDS:
+            if connection.usable and self.now() - connection.idle_since <= KEEP_ALIVE_SECONDS:
                 return connection
             connection.abort()
         return None
@@ -49,7 +51,7 @@ class Pool:
         if not connection.usable:
             connection.abort()
             return
-        now = self._loop.time()
+        now = self.now()
         connection.go_idle(now)
         self._idle.setdefault(origin, []).append(connection)
         if self._timer is None:
@@ -65,7 +67,7 @@ class Pool:
 
     def _look(self) -> None:
         """Close what has been idle for too long, and look again while anything is."""
-        oldest = self._loop.time() - KEEP_ALIVE_SECONDS
+        oldest = self.now() - KEEP_ALIVE_SECONDS
         for origin, connections in tuple(self._idle.items()):
             kept = [each for each in connections if each.usable and each.idle_since >= oldest]
             for connection in set(connections) - set(kept):

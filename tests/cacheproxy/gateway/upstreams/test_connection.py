@@ -76,7 +76,9 @@ def connect(max_body_bytes: int = 1 << 20) -> tuple[Connection, Wire]:
 
 
 def send(connection: Connection, body: bytes = b"{}", **changes: Any) -> None:
+    give_up_at = asyncio.get_running_loop().time() + changes.pop("seconds", 9.0)
     values: dict[str, Any] = {"first_byte_seconds": 5.0, "idle_seconds": 5.0, "bodyless": False}
+    values["give_up_at"] = give_up_at
     connection.send(CALL, body, **values | changes)
 
 
@@ -167,10 +169,6 @@ async def test_a_reset_is_no_end_of_such_an_answer() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        SIZED + SIZED,
-        SIZED + b"{}",
-        CHUNKED + b"HTTP/1.1 2",
-        b"HTTP/1.1 204 No Content\r\n\r\nbody",
         OK + b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello!",
         OK + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         OK + b"transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -193,6 +191,23 @@ async def test_what_is_not_one_answer_is_none(raw: bytes) -> None:
         await connection.rest()
     assert wire.closed
     assert not connection.usable
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (SIZED + SIZED, b"hello"),
+        (SIZED + b"{}", b"hello"),
+        (CHUNKED + b"HTTP/1.1 2", b"hello"),
+        (b"HTTP/1.1 204 No Content\r\n\r\nbody", b""),
+        (OK + b"connection: close\r\ncontent-length: 5\r\n\r\nhello!", b"hello"),
+    ],
+)
+async def test_what_follows_an_answer_is_nobodys(raw: bytes, body: bytes) -> None:
+    connection, wire = connect()
+    send(connection)
+    connection.data_received(raw)
+    assert (await connection.rest(), wire.closed, connection.usable) == (body, True, False)
 
 
 async def test_trailers_without_end_are_cut_off() -> None:
@@ -267,6 +282,18 @@ async def test_the_head_has_its_time_whatever_trickles_in() -> None:
         await connection.head()
     assert late.value.limit == "first_byte"
     assert wire.closed
+
+
+@pytest.mark.parametrize("came", [b"", SIZED[:-1], OK + b"content-length: 600000\r\n\r\n" + b"x" * 500_000])
+async def test_a_call_has_its_time_whoever_is_slow(came: bytes) -> None:
+    connection, wire = connect()
+    send(connection, seconds=0.1)
+    connection.data_received(came)
+    await asyncio.sleep(0.15)
+    assert wire.closed
+    with pytest.raises(Late) as late:
+        await connection.rest()
+    assert late.value.limit == "total"
 
 
 async def test_one_timer_serves_calls_of_any_patience() -> None:

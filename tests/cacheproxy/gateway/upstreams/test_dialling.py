@@ -159,6 +159,9 @@ async def test_a_dead_address_is_passed_over() -> None:
         assert not listed
 
     await asyncio.to_thread(run, Loop("127.0.0.2", "127.0.0.1"), main())
+    async with asyncio.timeout(2):
+        while not server.accepted or server.connections:  # noqa: ASYNC110 - the fake has no event for it
+            await asyncio.sleep(0.01)
     await server.stop()
 
 
