@@ -181,7 +181,7 @@ class TestTranscriptions:
 async def test_translations(stage: Stage, gpt: Speaker) -> None:
     sound = fresh("guten Tag").encode()
     for _ in "ab":
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="deprecated"):
             answer = await got(gpt.client.audio.translations.create(model=gpt.model, file=("a.wav", sound)))
         assert answer.text == sound.decode()
     expect_hit(stage, gpt.heads[1], expect_miss(stage, gpt.heads[0]))
