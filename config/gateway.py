@@ -1,5 +1,6 @@
 """The data plane as a server runs it, on its own: ``uvicorn config.gateway:application``. Loads no Django."""
 
+import gc
 from collections.abc import Awaitable, Callable, MutableMapping
 from hmac import compare_digest
 from typing import Any
@@ -75,6 +76,8 @@ class Server:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         await self.gateway.startup()
+        gc.collect()
+        gc.freeze()  # what is here now stays: no collection has to walk through it while calls wait
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.gateway.shutdown()

@@ -39,8 +39,11 @@ _encode_headers = msgspec.msgpack.Encoder().encode
 _decode_headers = msgspec.msgpack.Decoder(Headers).decode
 
 
-class StoredAnswer(msgspec.Struct):
-    """One answer in the cache, with the usage that its miss had. Shared between calls: only ``memo`` may change."""
+class StoredAnswer(msgspec.Struct, gc=False):
+    """One answer in the cache, with the usage that its miss had. Shared between calls: only ``memo`` may change.
+
+    The garbage collector does not look at it: there are very many, and nothing in it refers to it.
+    """
 
     body: bytes
     source_event: UUID

@@ -1,5 +1,7 @@
 """The first tier: answers in this process, least recently used out first, bounded by bytes."""
 
+from collections import OrderedDict
+
 from cacheproxy.cache.answer import StoredAnswer
 
 ENTRY_OVERHEAD_BYTES = 1024
@@ -13,23 +15,25 @@ class MemoryCache:
         self.capacity_bytes = capacity_bytes
         self.used_bytes = 0
         self.evictions = 0
-        self._answers: dict[bytes, StoredAnswer] = {}
+        self._answers: OrderedDict[bytes, StoredAnswer] = (
+            OrderedDict()
+        )  # whose first is at hand, as a dict's is not
 
     def __len__(self) -> int:
         return len(self._answers)
 
     def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
         """Return the answer under *key* and make it the last to go; None where there is none or it has expired."""
-        answer = self._answers.pop(key, None)
+        answer = self._answers.get(key)
         if answer is None:
             return None
         if answer.expires_at_ms <= now_ms:
             if answer.stale_until_ms <= now_ms:
-                self.used_bytes -= _size(answer)
+                self.discard(key)
             else:
-                self._answers[key] = answer
+                self._answers.move_to_end(key)
             return None
-        self._answers[key] = answer
+        self._answers.move_to_end(key)
         return answer
 
     def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:

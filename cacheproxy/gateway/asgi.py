@@ -162,6 +162,7 @@ class Gateway:
             await self._refuse(call, InternalError())
         if route is not None:
             self._observer.over(call)
+        call.ask = None  # which refers to the call: let none wait for the garbage collector
 
     async def _refuse(self, call: Call, error: GatewayError) -> None:
         self.metrics.call_refused(error.code)

@@ -5,6 +5,7 @@ costs one SHA-256. The memory is bounded and holds no request, only where its an
 """
 
 import time
+from collections import OrderedDict
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
@@ -131,7 +132,7 @@ class Understanding:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._remembered: dict[tuple[object, ...], Facts] = {}
+        self._remembered: OrderedDict[tuple[object, ...], Facts] = OrderedDict()
 
     def ask(self, call: Call, caller: Caller, controls: Controls, body: bytes) -> Ask:
         """Return what the call asks.
@@ -165,7 +166,7 @@ class Understanding:
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
         if len(self._remembered) >= MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)
         self._remembered[name] = facts
 
 
