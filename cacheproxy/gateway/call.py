@@ -22,7 +22,8 @@ Header = tuple[bytes, bytes]
 Answer = Callable[[int, list[Header], bytes], Awaitable[None]]
 """How a server of our own takes a whole answer in one step (`http/exchange.py`)."""
 
-WATCH_AFTER_SECONDS = 0.1
+TICK_SECONDS = 0.05
+"""A client is watched after one or two of these."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -151,10 +152,6 @@ class Call:
             more = message.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def watch(self, on_gone: Callable[[], None]) -> "Watch":
-        """Return a watch that calls *on_gone* when the client hangs up. To be used after the body was read."""
-        return Watch(self, on_gone)
-
     async def wait_until_gone(self) -> None:
         """Return when the client has hung up. To be called after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -210,26 +207,58 @@ def read_headers(raw: Sequence[Header]) -> Mapping[bytes, bytes]:
 
 
 class Watch:
-    """Looks out for a client hanging up. It starts a little late, for most calls are over by then."""
+    """Looks out for one client hanging up."""
 
-    def __init__(self, call: Call, on_gone: Callable[[], None]) -> None:
+    def __init__(self, call: Call, on_gone: Callable[[], None], lookout: "Lookout") -> None:
         self._call = call
         self._on_gone = on_gone
+        self._lookout = lookout
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._start)
+
+    def begin(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._look())
 
     def stop(self) -> None:
         """Look no more."""
-        self._timer.cancel()
+        self._lookout.forget(self)
         if self._task is not None:
             self._task.cancel()
-
-    def _start(self) -> None:
-        self._task = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
         await self._call.wait_until_gone()
         self._on_gone()
+
+
+class Lookout:
+    """Begins to watch those clients whose calls take a while; most are over before, and cost no task or timer."""
+
+    def __init__(self) -> None:
+        self._fresh: set[Watch] = set()
+        self._waiting: set[Watch] = set()
+        self._ticking = False
+
+    def watch(self, call: Call, on_gone: Callable[[], None]) -> Watch:
+        """Return a watch that calls *on_gone* when the client hangs up. To be used after the body was read."""
+        watch = Watch(call, on_gone, self)
+        self._fresh.add(watch)
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        return watch
+
+    def forget(self, watch: Watch) -> None:
+        """Let a watch be over."""
+        self._fresh.discard(watch)
+        self._waiting.discard(watch)
+
+    def _tick(self) -> None:
+        for watch in self._waiting:
+            watch.begin()
+        self._waiting, self._fresh = self._fresh, set()
+        self._ticking = bool(self._waiting)
+        if self._ticking:
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
 
 def _part(message: Message) -> bytes:

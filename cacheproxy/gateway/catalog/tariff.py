@@ -5,9 +5,8 @@ from decimal import Decimal
 
 import msgspec
 
-from billing.money import ZERO, format_decimal
+from billing.money import ZERO, exact_difference, exact_product, exact_sum, format_decimal
 from billing.rating.price_book import PriceBook, RatedUsage, add_up
-from billing.rating.unit import UnitPrice
 from metering.tokens import POOLS, UNITS, TokenPools
 
 Header = tuple[bytes, bytes]
@@ -21,6 +20,8 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
     model: str
     since: datetime
     until: datetime
+    rates: dict[str, tuple[RatedUsage | None, ...]] = msgspec.field(default_factory=dict)
+    """Outcome → what one token of each pool, and one unit, cost; filled as it is asked for."""
 
     def in_force(self, now: datetime) -> bool:
         """Return whether *now* is inside the span."""
@@ -29,7 +30,7 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
     @property
     def prices_output(self) -> bool:
         """Return whether output tokens cost anything, as they do of models that write."""
-        return self._price("output") is not None
+        return self.book.price_at(model=self.model, pool="output", instant=self.since) is not None
 
     def list_price(self, pools: TokenPools, *, units: int) -> Decimal:
         """Return what a miss would cost; pools without a price add nothing, as on an invoice."""
@@ -37,20 +38,33 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
 
     def charged(self, outcome: str, pools: TokenPools, units: int) -> Decimal:
         """Return what a call costs, exactly; pools without a price add nothing, as on an invoice."""
-        quantities = {**dict(zip(POOLS, pools, strict=True)), UNITS: units}
-        priced = {pool: quantity for pool, quantity in quantities.items() if quantity and self._price(pool)}
-        rated = self.book.rate_call(model=self.model, outcome=outcome, quantities=priced, instant=self.since)
-        return rated.charged if rated is not None else ZERO
-
-    def _price(self, pool: str) -> UnitPrice | None:
-        return self.book.price_at(model=self.model, pool=pool, instant=self.since)
+        return self._rated(outcome, pools, units).charged
 
     def rate(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage | None:
         """Return what a call costs; None where a pool that was used has no price."""
-        quantities = dict(zip(POOLS, pools, strict=True)) | {UNITS: units}
-        return self.book.rate_call(
-            model=self.model, outcome=outcome, quantities=quantities, instant=self.since
-        )
+        quantities = (*pools, units)
+        unpriced = (rate is None for rate in self._rates(outcome))
+        if any(quantity and missing for quantity, missing in zip(quantities, unpriced, strict=True)):
+            return None
+        return self._rated(outcome, pools, units)
+
+    def _rated(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage:
+        listed = discount = ZERO
+        for quantity, rate in zip((*pools, units), self._rates(outcome), strict=True):
+            if quantity and rate is not None:
+                listed = exact_sum((listed, exact_product(rate.list, quantity)))
+                discount = exact_sum((discount, exact_product(rate.discount, quantity)))
+        return RatedUsage(listed, discount, exact_difference(listed, discount))
+
+    def _rates(self, outcome: str) -> tuple[RatedUsage | None, ...]:
+        """Return what one token of each pool, and one unit, cost. Nothing of it changes within the span."""
+        rates = self.rates.get(outcome)
+        if rates is None:
+            rates = self.rates[outcome] = tuple(
+                self.book.rate(model=self.model, pool=pool, outcome=outcome, quantity=1, instant=self.since)
+                for pool in (*POOLS, UNITS)
+            )
+        return rates
 
     def cost_headers(self, *parts: tuple[str, TokenPools, int]) -> list[Header]:
         """Return the three cost headers of a call's parts (outcome, pools, units): exact decimals and the currency.

@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from cacheproxy.cache.answer import decode_answer
+from cacheproxy.cache.answer import StoredAnswer, decode_answer
+from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.flight.rendezvous import (
     POLL_SECONDS,
@@ -28,6 +29,8 @@ from cacheproxy.gateway.upstreams.errors import UpstreamBroken
 from cacheproxy.redis_link import RedisAway, RedisRefused
 
 Tell = Callable[[Message], None]
+PAUSE_SECONDS = 0.005
+"""Before a gateway that had no answer is asked again, or its place is taken."""
 
 
 class Coalescing:
@@ -61,6 +64,7 @@ class Coalescing:
         """Let others listen to *work*, where its leader's call may be shared."""
         if work.leader.may_share and work.leader.facts.key is not None:
             self._works[work.leader.facts.key] = work
+            work.shared = True
 
     async def meet(self, work: Work) -> Found | None:
         """Return what other gateways have for *work*: a stored answer, or the one that they are at; None to lead.
@@ -71,7 +75,7 @@ class Coalescing:
         ask = work.leader
         if not ask.may_read:
             return None
-        if self._rendezvous is None or not ask.may_share:
+        if self._rendezvous is None or not work.shared:
             return await self.find(ask)
         give_up_at = time.monotonic() + self._follow_seconds
         while time.monotonic() < give_up_at:
@@ -83,6 +87,7 @@ class Coalescing:
             found = await self._follow(self._rendezvous, work, claim.holder)
             if found is not None:
                 return found
+            await asyncio.sleep(PAUSE_SECONDS)
         work.remote, work.source_event = False, ask.call.event_id
         return None
 
@@ -93,9 +98,8 @@ class Coalescing:
         result = None if work.result.exception() else work.result.result()
         stored = result.stored if result is not None else None
         if isinstance(result, Led) and self._tiers.redis is not None:
-            for name, kept in result.kept:
-                await self._tiers.redis.put(name, kept, _now_ms())
-        if key is None or not ask.may_share:
+            await asyncio.gather(*(self._keep(self._tiers.redis, work, *item) for item in result.kept))
+        if key is None or not work.shared:
             return
         if self._works.get(key) is work:
             del self._works[key]
@@ -103,6 +107,18 @@ class Coalescing:
                 tell(done(key, stored) if stored is not None else Over(key))
         if self._rendezvous is not None:
             self._rendezvous.release(key, ask.call.event_id)
+
+    async def _keep(self, redis: RedisCache, work: Work, name: bytes, answer: StoredAnswer) -> None:
+        ask = work.leader
+        if self._rendezvous is None or name != ask.facts.key or not work.shared:
+            await redis.put(name, answer, _now_ms())
+            return
+        try:
+            await self._rendezvous.keep(name, ask.call.event_id, answer, _now_ms())
+        except (RedisAway, RedisRefused) as failure:
+            redis.failed(failure)
+        else:
+            redis.recovered()
 
     async def find(self, ask: Ask) -> Found | None:
         """Return what the shared cache has for *ask*, without asking anybody to work."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.gateway.call import Lookout
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.flight.work import Found, Led, Work
@@ -48,6 +49,7 @@ class Delivery:
         self._recorder = recorder
         self._limits = limits
         self._metrics = metrics
+        self._lookout = Lookout()
 
     async def hit(self, ask: Ask, found: Found) -> None:
         """Answer from the cache, once the hit's event is durable.
@@ -108,7 +110,7 @@ class Delivery:
         listener = _Listener(work)
         follows = ask is not work.leader
         self._metrics.coalesced_followers += follows
-        watch = ask.call.watch(listener.leave)
+        watch = self._lookout.watch(ask.call, listener.leave)
         try:
             await self._attend(work, ask)
         finally:

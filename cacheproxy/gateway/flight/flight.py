@@ -92,7 +92,7 @@ class Flight:
         return answer if answer is not None and ask.is_young_enough(answer, ask.call.now_ms) else None
 
     async def _give_from_cache_only(self, ask: Ask) -> None:
-        found = await self._coalescing.find(ask)
+        found = await self._coalescing.find(ask) if ask.may_read else None
         if found is None:
             raise NotCached
         await self._delivery.hit(ask, found)

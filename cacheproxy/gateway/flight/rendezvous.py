@@ -37,6 +37,7 @@ _CHANNEL = b"zerorate:gateway:"
 _CLAIM = Script.of("""
 local answer = redis.call('GET', KEYS[1])
 local holder = redis.call('GET', KEYS[2])
+if holder and holder:sub(1, #ARGV[4]) == ARGV[4] then holder = false end
 if not holder then
     local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra2'
         and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
@@ -47,6 +48,10 @@ return {answer, holder}
 _RENEW = Script.of("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0
+""")
+_KEEP = Script.of("""
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
 """)
 _RELEASE = Script.of("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -142,19 +147,32 @@ class Rendezvous:
     async def claim(self, key: bytes, event_id: UUID, now_ms: int) -> Claim:
         """Return the fresh or stale answer under *key*, or who works on it; else the lease is ours.
 
+        A lease that an earlier work of this process has yet to let go is taken over.
+
         Raises:
             RedisAway: nobody knows.
         """
         ours = Holder(self._name, event_id)
         names = [answer_name(key), _lease(key)]
-        value, holder = await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms)
+        value, holder = await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms, self._name)
         answer = decode_answer(value) if value else None
         if holder is None:
             if answer is None or answer.expires_at_ms <= now_ms:
                 self._held[key] = ours
             return Claim(answer)
-        other = Holder.from_bytes(holder)
-        return Claim(answer, None if other.gateway == self._name else other)
+        return Claim(answer, Holder.from_bytes(holder))
+
+    async def keep(self, key: bytes, event_id: UUID, answer: StoredAnswer, now_ms: int) -> None:
+        """Store the answer that the lease was for and let the lease go, in one step.
+
+        Raises:
+            RedisAway, RedisRefused: it may not be stored; the lease is not renewed any more.
+        """
+        ours, lifetime_ms = Holder(self._name, event_id), max(1, answer.kept_until_ms - now_ms)
+        if self._held.get(key) == ours:
+            del self._held[key]
+        value = encode_answer(answer)
+        await self._link.run(_KEEP, [answer_name(key), _lease(key)], ours.to_bytes(), value, lifetime_ms)
 
     def release(self, key: bytes, event_id: UUID) -> None:
         """Let others lead, if the lease is this event's. Nobody waits for it."""

@@ -63,6 +63,8 @@ class Work:
         self.reader: StreamReader | None = leader.dialect.stream_reader(request) if request.stream else None
         self.source_event = leader.call.event_id
         """The event that pays: the leader's, here or in another gateway."""
+        self.shared = False
+        """Whether identical calls may listen to it."""
         self.remote = False
         """Whether another gateway leads."""
         self.head: tuple[Header, ...] | None = None

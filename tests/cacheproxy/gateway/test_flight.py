@@ -279,3 +279,13 @@ async def test_a_compressed_body_is_refused(client: Client, upstream: FakeUpstre
     refused = await client.chat(headers={"content-encoding": "gzip"})
     assert (refused.status, refused.code) == (415, "unsupported_encoding")
     assert upstream.received == []
+
+
+async def test_only_if_cached_where_nothing_is_ever_cached(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
+    await world.sql.execute("""UPDATE cacheproxy_servedmodel SET cache = '{"enabled": false}'""")
+    await asyncio.sleep(0.2)
+    refused = await client.chat(headers={"cache-control": "only-if-cached"})
+    assert (refused.status, refused.code) == (504, "not_cached")
+    assert upstream.received == []

@@ -206,8 +206,8 @@ async def test_calls_given_up_at_any_moment_leave_no_connection_half_used(
     ("body", "coding"),
     [
         (gzip.compress(b"x" * 100_001), "gzip"),
-        (gzip.compress(b"hello")[:-3], "gzip"),
-        (gzip.compress(b"hello") + b"more", "gzip"),
+        (gzip.compress(b"hello", mtime=0)[:-3], "gzip"),
+        (gzip.compress(b"hello", mtime=0) + b"more", "gzip"),
         (b"hello", "br"),
     ],
 )
