@@ -98,7 +98,8 @@ class Coalescing:
         result = None if work.result.exception() else work.result.result()
         stored = result.stored if result is not None else None
         if isinstance(result, Led) and self._tiers.redis is not None:
-            await asyncio.gather(*(self._keep(self._tiers.redis, work, *item) for item in result.kept))
+            keeping = [self._keep(self._tiers.redis, work, *item) for item in result.kept]
+            await (keeping[0] if len(keeping) == 1 else asyncio.gather(*keeping))
         if key is None or not work.shared:
             return
         if self._works.get(key) is work:

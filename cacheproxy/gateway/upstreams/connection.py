@@ -9,6 +9,7 @@ for, an answer that overtook its call, ``Connection: close``, HTTP/1.0 without `
 """
 
 import asyncio
+from contextvars import Context
 from math import inf
 from typing import Literal, cast
 
@@ -31,6 +32,9 @@ PASSED_HEADERS = frozenset(
 """What of an upstream's headers reaches the client. The rest speaks of the operator's account, or is only ever
 true of a miss."""
 
+
+_NO_CALL = Context()
+"""A timer outlives the call that armed it, and must not keep it."""
 
 Limit = Literal["first_byte", "idle", "total"]
 
@@ -363,7 +367,7 @@ class Connection(asyncio.Protocol):
 
     def _arm(self) -> None:
         self._timer_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._look)
+        self._timer = self._loop.call_at(self._deadline, self._look, context=_NO_CALL)
 
     def _look(self) -> None:
         """Fail if the limit that holds now has run out, otherwise look again when it will have."""

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from functools import partial
 from ipaddress import ip_address
 from itertools import chain, zip_longest
@@ -47,6 +48,15 @@ class Dialler:
         Raises:
             OSError, ValueError: no such name, nobody there, or the certificate is not good; nothing was asked.
         """
+        dialling = asyncio.create_task(self._dial(origin, protocol), context=Context())
+        try:
+            return await dialling
+        except BaseException:
+            _give_up(dialling)
+            raise
+
+    async def _dial(self, origin: Origin, protocol: Callable[[], Connection]) -> Connection:
+        """Dial in a task of its own: a transport keeps the context that it was made in, and so would keep the call."""
         addresses = await self._names.addresses(origin)
         openings = [partial(self._open, origin, address, protocol) for address in addresses]
         return await (openings[0]() if len(openings) == 1 else _first(openings))
@@ -110,8 +120,12 @@ async def _first(openings: Iterable[Opening]) -> Connection:
                     attempt.result()
     finally:
         for attempt in running:
-            attempt.cancel()
-            attempt.add_done_callback(_drop)
+            _give_up(attempt)
+
+
+def _give_up(attempt: asyncio.Task[Connection]) -> None:
+    attempt.cancel()
+    attempt.add_done_callback(_drop)
 
 
 def _drop(attempt: asyncio.Task[Connection]) -> None:
