@@ -105,7 +105,9 @@ class Exchange:
         finally:
             if not (self.answered or self.gone):
                 self._give_up()
-            self.scope.pop("extensions", None)  # it refers to this: let no exchange wait for the garbage collector
+            self.scope.pop(
+                "extensions", None
+            )  # it refers to this: let no exchange wait for the garbage collector
 
     def take(self, part: bytes) -> None:
         """Keep *part* of the request's body."""
