@@ -4,6 +4,7 @@ import contextlib
 import re
 from urllib.parse import urlsplit
 
+import pytest
 import yaml
 from django.test import Client
 
@@ -42,6 +43,7 @@ def test_the_page_loads_nothing_from_other_hosts(client: Client) -> None:
     assert {urlsplit(asset).netloc for asset in assets} == {""}
 
 
+@pytest.mark.django_db  # closing a file's answer looks at the connections that earlier tests left open
 def test_what_the_page_loads_is_there(client: Client) -> None:
     for asset in assets_of(client.get("/api/v1/docs").content.decode()):
         with contextlib.closing(client.get(asset)) as response:
