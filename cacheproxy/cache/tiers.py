@@ -29,8 +29,8 @@ class Tiers:
         """Return those of *keys* that any tier has an answer for; Redis is asked for all of the rest at once."""
         found = {key: answer for key in keys if (answer := self.memory.get(key, now_ms)) is not None}
         rest = [key for key in keys if key not in found]
-        fetched = await asyncio.gather(*(self.fetch(key, now_ms) for key in rest)) if self.redis else ()
-        found.update((key, answer) for key, answer in zip(rest, fetched) if answer is not None)  # noqa: B905
+        fetched = await asyncio.gather(*(self.fetch(key, now_ms) for key in rest))
+        found.update((key, answer) for key, answer in zip(rest, fetched, strict=True) if answer is not None)
         return found
 
     async def get_stale(self, key: bytes, now_ms: int, max_stale_seconds: int) -> StoredAnswer | None:
