@@ -1,7 +1,8 @@
 """What a miss costs: distinct requests through the gateway, through a forwarder that does nothing, and straight.
 
-The forwarder is a bare ASGI application over aiohttp, under the same server; the upstream answers at once and is never
-the limit. One process each, loaded in turns. The targets: at 64 connections at least half of the forwarder's
+The forwarder is a bare ASGI application over aiohttp. It runs under uvicorn as anybody would run it (uvloop, httptools),
+and once more under the protocol that the gateway has; the upstream answers at once and is never the limit. One process
+each, loaded in turns. The targets: at 64 connections at least half of the forwarder's
 throughput, and at one connection no more than 1.5 times what it adds to the median.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 from benchmarks.load import PLACE, load, post
 from benchmarks.results import Target, median, report
-from benchmarks.stack import add_tenant, running, servers, serving
+from benchmarks.stack import OWN_PROTOCOL, add_tenant, running, servers, serving
 
 CONNECTIONS = (1, 16, 64)
 ROUNDS = 3
@@ -36,8 +37,13 @@ def main() -> None:
         forwarding = environment | {"FORWARD_TO": url}
         ports = {
             "straight": upstream.port,
-            "forwarder": stack.enter_context(serving("benchmarks.forwarder:application", forwarding)).port,
-            "gateway": stack.enter_context(serving("config.gateway:application", environment)).port,
+        } | {
+            name: stack.enter_context(serving(app, given, http=http)).port
+            for name, app, given, http in (
+                ("forwarder", "benchmarks.forwarder:application", forwarding, "httptools"),
+                ("forwarder_own", "benchmarks.forwarder:application", forwarding, OWN_PROTOCOL),
+                ("gateway", "config.gateway:application", environment, OWN_PROTOCOL),
+            )
         }
         _report(_measure(ports, key))
 
