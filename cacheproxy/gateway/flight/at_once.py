@@ -15,6 +15,7 @@ from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.flight.delivery import Delivery, hit_answer, hit_event, led_answer
 from cacheproxy.gateway.flight.work import Found, Result, Work
 from cacheproxy.gateway.recording.recorder import Recorder
+from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.request import Answer
 
@@ -73,12 +74,14 @@ class AtOnce:
 
     def _end(self, ask: Ask, give: Give, status: int, headers: list[Header], answer: Answer) -> None:
         call = ask.call
+        context = current_call.set(call)  # for who logs
         call.sign(status, headers)
         try:
             give(status, headers, answer.body)
         except RuntimeError:
             logger.exception("The answer to the call %s could not be written.", call.event_id)
         self._over(call)
+        current_call.reset(context)
 
     def _fail(self, ask: Ask, give: Give, problem: GatewayError) -> None:
         status, headers, body = self._refuse(ask.call, problem)
