@@ -24,7 +24,8 @@ def fit(vectors: Vectors) -> Vectors:
     if length <= DIMENSIONS:
         return np.pad(vectors, ((0, 0), (0, DIMENSIONS - length)))
     projected: Vectors = vectors @ _directions(length)
-    return projected / np.linalg.norm(projected, axis=1, keepdims=True)
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+    return projected
 
 
 @lru_cache(maxsize=8)

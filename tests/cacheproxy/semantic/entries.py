@@ -14,8 +14,9 @@ RANDOM = np.random.default_rng(7)
 
 
 def vectors(count: int) -> Vector:
-    drawn = RANDOM.standard_normal((count, DIMENSIONS), dtype=np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn: Vector = RANDOM.standard_normal((count, DIMENSIONS), dtype=np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    return drawn
 
 
 def near(vector: Vector, cosine: float) -> Vector:
