@@ -20,11 +20,11 @@ import aiohttp
 from config.embedded import CannotStart
 from examples import child
 from examples.stack import ROOT, CommandFailed, running_stack
-from examples.systems import tensors
+from examples.systems import embeddings, tensors
 from examples.systems.gateway import Surprise
 from examples.systems.system import call, serving, table
 
-SYSTEMS = {"tensors": tensors.SYSTEM}
+SYSTEMS = {"embeddings": embeddings.SYSTEM, "tensors": tensors.SYSTEM}
 FAILURES = (OSError, aiohttp.ClientError, CannotStart, child.ChildError, CommandFailed, Surprise)
 
 

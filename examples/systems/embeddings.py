@@ -29,7 +29,9 @@ async def _embeddings(gateway: Gateway) -> None:
     again = await _embed(gateway, "the same three", "exact", TEXTS)
     hours, reworded, card = vectors = _vectors(first)
     expect(that=vectors == _vectors(again), otherwise="the stored vectors are others")
-    expect(that=_cosine(hours, reworded) > 0.9 > _cosine(hours, card), otherwise="these are no vectors of MiniLM")
+    expect(
+        that=_cosine(hours, reworded) > 0.9 > _cosine(hours, card), otherwise="these are no vectors of MiniLM"
+    )
     alone = await _embed(gateway, "one of them, alone", "exact", CARD)
     expect(that=_vectors(alone) == [card], otherwise="a text alone has another vector than in a list")
     mixed = await _embed(gateway, "two of them, two new ones", "partial", [PRINTER, CARD, BIKES, HOURS])
@@ -49,7 +51,10 @@ async def _similarities(gateway: Gateway) -> None:
     asked = {"texts": [*TEXTS, PRINTER], "trace": "b", "query": query}
     more = await gateway.ask("one text more, another trace", SIMILARITY, expected="partial", json=asked)
     known = json.loads(more.body)["similarities"][:3]
-    expect(that=known == json.loads(first.body)["similarities"], otherwise=f"{more.body!r} forgets {first.body!r}")
+    expect(
+        that=known == json.loads(first.body)["similarities"],
+        otherwise=f"{more.body!r} forgets {first.body!r}",
+    )
     asked = {"query": "printing", "texts": TEXTS}
     await gateway.ask("another query, the same texts", SIMILARITY, expected="miss", json=asked)
 

@@ -30,6 +30,11 @@ def oip_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def embedding_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from _upstream("embedding_server", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
 def qwen_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a checkpoint, as anybody's would be."""
     if not QWEN.exists():
