@@ -50,10 +50,15 @@ def test_a_prediction_is_kept_text_by_text(stage: Stage, answers: dict[str, Answ
     assert (hit.outcome, miss.outcome) == ("exact", "miss")
 
 
-def test_openai_s_client_gets_what_was_stored(stage: Stage, answers: dict[str, Answer], key: str) -> None:
+def test_openai_s_client_gets_what_was_stored(stage: Stage, key: str) -> None:
     with openai.OpenAI(base_url=f"{stage.stack.url}/v1", api_key=key, max_retries=0) as client:
-        told = client.embeddings.create(
-            model="all-minilm", input=embeddings.TEXTS, extra_headers={"cache-control": "only-if-cached"}
+        first, again = (
+            client.embeddings.with_raw_response.create(model="all-minilm", input=embeddings.TEXTS)
+            for _ in "ab"
         )
+    assert first.headers["cache-status"] == "zerorate; fwd=miss; stored"
+    assert again.headers["cache-status"].endswith("; detail=exact")
+    told = again.parse()
     assert [len(item.embedding) for item in told.data] == [384] * 3
+    assert told == first.parse()
     assert told.usage.prompt_tokens == 32
