@@ -86,6 +86,7 @@ class Delivery:
             (b"cache-status", _hit_status(ask, found)),
             (b"age", b"%d" % stored.age_seconds(call.now_ms)),
             *_lasting_headers(stored, ask.tariff, kind),
+            *ask.key_headers,
             *self._limits.headers(ask),
         ]
         await call.answer(200, headers, answer.body)
