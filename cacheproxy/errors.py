@@ -53,9 +53,13 @@ class EmptySelection(CacheError):
 
 
 class UnfitSelection(CacheError):
-    """What was named does not go together, or is nothing that an answer could have."""
+    """What was named does not go together, or is nothing that an answer could have. `field` is what to change."""
 
     code = "unfit_selection"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnknownModel(CacheError):

@@ -51,7 +51,7 @@ def invalidate(
         UnknownModel: there is no such model.
         TooManyInvalidations: the tenant itself made too many within the last minute.
     """
-    _check(selection, everything=everything)
+    check(selection, everything=everything)
     if author.via == CacheInvalidation.Via.API and selection.tenant is not None:
         _check_rate(selection.tenant, now)
     with transaction.atomic():
@@ -60,7 +60,12 @@ def invalidate(
         )
 
 
-def _check(selection: Selection, *, everything: bool) -> None:
+def check(selection: Selection, *, everything: bool) -> None:
+    """Refuse a selection that `invalidate` would refuse.
+
+    Raises:
+        EmptySelection, UnfitSelection, UnknownModel: as `invalidate`.
+    """
     tenant, model, version, session, tag, key = selection
     stated = any(selection)
     if not stated and not everything:
@@ -68,15 +73,19 @@ def _check(selection: Selection, *, everything: bool) -> None:
             "Name what to invalidate: a tenant, model, version, session, tag or key; or ask for everything."
         )
     if stated and everything:
-        raise UnfitSelection("Everything goes without a selection: state one or the other.")
+        raise UnfitSelection(
+            "Everything goes without a selection: state one or the other.", field="everything"
+        )
     if version and not model:
-        raise UnfitSelection("A version is a model's: name the model as well.")
+        raise UnfitSelection("A version is a model's: name the model as well.", field="version")
     if session and tenant is None:
-        raise UnfitSelection("A session is a tenant's: name the tenant as well.")
+        raise UnfitSelection("A session is a tenant's: name the tenant as well.", field="session")
     if session and tag:
-        raise UnfitSelection("Name a session or a tag, not both.")
+        raise UnfitSelection("Name a session or a tag, not both.", field="session")
     if key and (model or version or session or tag):
-        raise UnfitSelection("A key names one answer: leave model, version, session and tag out.")
+        raise UnfitSelection(
+            "A key names one answer: leave model, version, session and tag out.", field="key"
+        )
     _check_words(session, tag, key)
     if model and not ServedModel.objects.filter(name=model).exists():
         raise UnknownModel(f"There is no model “{model}”.")
@@ -84,13 +93,15 @@ def _check(selection: Selection, *, everything: bool) -> None:
 
 def _check_words(session: str, tag: str, key: str) -> None:
     if len(session.encode()) > MAX_SESSION_BYTES:
-        raise UnfitSelection(f"A session has at most {MAX_SESSION_BYTES} bytes.")
+        raise UnfitSelection(f"A session has at most {MAX_SESSION_BYTES} bytes.", field="session")
     if tag and not _is_tag(tag):
         raise UnfitSelection(
-            f"A tag has up to {MAX_TAG_BYTES} visible ASCII characters, and no space or comma."
+            f"A tag has up to {MAX_TAG_BYTES} visible ASCII characters, and no space or comma.", field="tag"
         )
     if key and not _is_key(key):
-        raise UnfitSelection("A key is what x-zerorate-key shows: “k1:” and 64 hexadecimal digits.")
+        raise UnfitSelection(
+            "A key is what x-zerorate-key shows: “k1:” and 64 hexadecimal digits.", field="key"
+        )
 
 
 def _check_rate(tenant: Tenant, now: datetime) -> None:

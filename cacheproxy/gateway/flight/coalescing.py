@@ -178,7 +178,9 @@ class Coalescing:
     def _welcome(self, key: bytes, who: bytes, tell: Tell) -> None:
         """Answer another gateway that asks for *key*: what there is so far, and from now on what comes."""
         work = self._works.get(key)
-        if work is None or work.remote:
+        if work is None or work.remote or work.leader.facts.era.is_over:
+            if work is not None and self._rendezvous is not None:
+                self._rendezvous.release(key, work.leader.call.event_id)
             tell(Over(key))
             return
         for number, part in enumerate(work.chunks):

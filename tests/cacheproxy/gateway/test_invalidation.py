@@ -11,7 +11,7 @@ from cacheproxy.cache.redis import answer_name
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.conftest import Cast, Wires
 from tests.cacheproxy.gateway.world import Answer, Client, World, eventually, serving
-from tests.fakes.upstream import FakeUpstream, answer, chat_answer, drop
+from tests.fakes.upstream import FakeUpstream, answer, chat_answer, chat_events, drop, stream
 
 SESSION = {"x-zerorate-session": "s1"}
 TAGS = {"x-zerorate-cache-tags": "doc-1, doc-2"}
@@ -239,3 +239,28 @@ async def test_what_was_invalidated_while_nobody_heard_is_heeded_on_reconnecting
 async def test_unfit_tags_are_refused(client: Client, tags: str) -> None:
     refused = await client.chat(headers={"x-zerorate-cache-tags": tags})
     assert (refused.status, refused.code) == (400, "invalid_header")
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["plain", "stream"])
+async def test_another_process_does_not_join_a_call_from_before(
+    client: Client,
+    world: World,
+    cast: Cast,
+    upstream: FakeUpstream,
+    gateway_settings: GatewaySettings,
+    session: aiohttp.ClientSession,
+    streams: bool,
+) -> None:
+    slow = stream(*chat_events(["old"]), pause_seconds=0.3)
+    upstream.then(slow if streams else answer(chat_answer("old"), delay_seconds=1))
+    async with serving(gateway_settings) as (_, url):
+        first = asyncio.create_task(client.chat(headers=TAGS, stream=streams))
+        await asyncio.sleep(0.3)
+        await world.invalidate(cast.acme.id, tag="doc-1")
+        await asyncio.sleep(0.1)
+        upstream.then(stream(*chat_events(["new"])) if streams else answer(chat_answer("new")))
+        second = await Client(session, url, cast.acme.key).chat(stream=streams)
+        assert not first.done()
+        assert "fwd=miss" in second.headers["cache-status"]
+        assert b"new" in second.body
+        assert b"old" in (await first).body

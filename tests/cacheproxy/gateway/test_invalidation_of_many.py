@@ -19,7 +19,7 @@ from tests.fakes.upstream import FakeUpstream, Received, answer, chat_answer
 
 CALLERS = 8
 QUESTIONS = 40
-ROUNDS = 6
+ROUNDS = 3
 PAUSE_SECONDS = 1.2
 WITHIN_SECONDS = 1.0
 
