@@ -62,7 +62,7 @@ def test_tenants_and_models_lead_to_the_form_filled_in(admin_client: Client, acm
     assert f"{ADD}?tenant={acme.pk}" in page
     page = admin_client.get(reverse("admin:cacheproxy_servedmodel_change", args=[model.pk])).content.decode()
     assert f"{ADD}?model=small" in page
-    form = admin_client.get(ADD, {"tenant": acme.pk, "model": "small"}).context["adminform"].form
+    form = admin_client.get(ADD, {"tenant": str(acme.pk), "model": "small"}).context["adminform"].form
     assert (form["tenant"].value(), form["model"].value()) == (str(acme.pk), "small")
 
 

@@ -78,7 +78,8 @@ def test_a_key_moves_with_each_of_its_invalidations() -> None:
 
 
 def test_who_keeps_answers_is_told_of_keys_that_are_of_no_use_to_anybody() -> None:
-    epochs, told = Epochs(), []
+    epochs = Epochs()
+    told: list[bytes] = []
     epochs.on_key = told.append
     epochs.take(Invalidation(1, ACME, Place(key=b"k1:a")))
     epochs.take(Invalidation(2, EVERYBODY, Place(key=b"k1:b")))
