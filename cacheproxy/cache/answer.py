@@ -1,9 +1,9 @@
 """A stored answer: the bytes of a complete, successful answer and what it is worth.
 
-As bytes (for Redis): a fixed header, big-endian, then the answer's own headers, then its body as it came.
+As bytes (for Redis): a fixed header, big-endian, then the answer's own headers and its tags, then its body as it came.
 
 ====================  =====  ==========================================================
-magic ``zra2``        4      the version of this layout
+magic ``zra3``        4      the version of this layout
 checksum              4      CRC-32 of everything after it: a damaged value is no answer
 stored_at_ms          8      since the epoch
 expires_at_ms         8      since the epoch; a script in Redis reads it at this place
@@ -13,7 +13,7 @@ pools                 5 × 8  input, cache_read, cache_write, cache_write_1h, ou
 output_reasoning      8
 units                 8
 quality               1      index into ``QUALITIES``
-headers_size          4      bytes of headers that follow, as MessagePack
+notes_size            4      bytes of headers and tags that follow, as MessagePack
 ====================  =====  ==========================================================
 """
 
@@ -24,19 +24,20 @@ from uuid import UUID
 
 import msgspec
 
+from cacheproxy.cache.epochs import Tagged
 from metering.tokens import TokenPools
 
 KeptQuality = Literal["reported", "estimated"]
 QUALITIES: tuple[KeptQuality, ...] = ("reported", "estimated")
 """Suspect usage is never stored: its hits could not be priced."""
 
-MAGIC = b"zra2"
+MAGIC = b"zra3"
 _PREFIX = struct.Struct(">4sI")
 _FACTS = struct.Struct(">qqq16s5qqqBI")
-_HEADERS_OFFSET = _PREFIX.size + _FACTS.size
+_NOTES_OFFSET = _PREFIX.size + _FACTS.size
 Headers = tuple[tuple[bytes, bytes], ...]
-_encode_headers = msgspec.msgpack.Encoder().encode
-_decode_headers = msgspec.msgpack.Decoder(Headers).decode
+_encode_notes = msgspec.msgpack.Encoder().encode
+_decode_notes = msgspec.msgpack.Decoder(tuple[Headers, Tagged | None]).decode
 
 
 class StoredAnswer(msgspec.Struct, gc=False):
@@ -57,6 +58,8 @@ class StoredAnswer(msgspec.Struct, gc=False):
     """Without these the body could not be read: its content type, and what its dialect keeps."""
     stale_until_ms: int = 0
     """Until when it may stand in for a failure once it has expired; 0: never."""
+    tagged: Tagged | None = None
+    """By what it can be invalidated beside its key."""
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 
@@ -78,7 +81,7 @@ class StoredAnswer(msgspec.Struct, gc=False):
 
 def encode_answer(answer: StoredAnswer) -> bytes:
     """Return *answer* as bytes for a tier outside this process."""
-    headers = _encode_headers(answer.headers)
+    notes = _encode_notes((answer.headers, answer.tagged))
     facts = _FACTS.pack(
         answer.stored_at_ms,
         answer.expires_at_ms,
@@ -88,15 +91,15 @@ def encode_answer(answer: StoredAnswer) -> bytes:
         answer.output_reasoning,
         answer.units,
         QUALITIES.index(answer.quality),
-        len(headers),
+        len(notes),
     )
-    checksum = zlib.crc32(answer.body, zlib.crc32(headers, zlib.crc32(facts)))
-    return b"".join((_PREFIX.pack(MAGIC, checksum), facts, headers, answer.body))
+    checksum = zlib.crc32(answer.body, zlib.crc32(notes, zlib.crc32(facts)))
+    return b"".join((_PREFIX.pack(MAGIC, checksum), facts, notes, answer.body))
 
 
 def decode_answer(value: bytes) -> StoredAnswer | None:
     """Return the answer in *value*, or None where the bytes are damaged or of another version."""
-    if len(value) < _HEADERS_OFFSET:
+    if len(value) < _NOTES_OFFSET:
         return None
     magic, checksum = _PREFIX.unpack_from(value)
     if magic != MAGIC or checksum != zlib.crc32(memoryview(value)[_PREFIX.size :]):
@@ -105,9 +108,11 @@ def decode_answer(value: bytes) -> StoredAnswer | None:
         value, _PREFIX.size
     )
     *pools, output_reasoning, units = counts
+    headers, tagged = _decode_notes(value[_NOTES_OFFSET : _NOTES_OFFSET + size])
     return StoredAnswer(
-        body=value[_HEADERS_OFFSET + size :],
-        headers=_decode_headers(value[_HEADERS_OFFSET : _HEADERS_OFFSET + size]),
+        body=value[_NOTES_OFFSET + size :],
+        headers=headers,
+        tagged=tagged,
         source_event=UUID(bytes=source),
         stored_at_ms=stored_at_ms,
         expires_at_ms=expires_at_ms,

@@ -73,6 +73,7 @@ class Gateway:
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         shared = RedisCache(self._redis) if self._redis is not None else None
         self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)

@@ -244,6 +244,7 @@ def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
         (b"cache-status", _hit_status(ask, found)),
         (b"age", b"%d" % stored.age_seconds(now_ms)),
         *_lasting_headers(stored, ask.tariff, _outcome(found)),
+        *ask.key_headers,
     ]
     return headers, answer
 

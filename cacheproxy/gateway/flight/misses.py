@@ -105,7 +105,9 @@ class Misses:
         if not seconds or not ask.may_read or ask.facts.key is None:
             return None
         stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
-        return Found(stored, "stale", failure_status) if stored is not None else None
+        if stored is None or ask.has_ended(stored):
+            return None
+        return Found(stored, "stale", failure_status)
 
     async def _lead(self, work: Work) -> Led:
         """Ask the upstream, within the caller's limits.
@@ -210,7 +212,12 @@ class Misses:
         if shared is not None and ask.facts.key is not None and dialect.lasts(work.request, parsed):
             kept = [(ask.facts.key, shared)]
         part = (ask.outcome, measured.pools, measured.units)
-        headers = [*passed, _cache_status(ask, stored=bool(kept)), *ask.tariff.cost_headers(part)]
+        headers = [
+            *passed,
+            _cache_status(ask, stored=bool(kept)),
+            *ask.key_headers,
+            *ask.tariff.cost_headers(part),
+        ]
         await recording
         work.used = measured
         for item in kept:

@@ -39,7 +39,7 @@ local answer = redis.call('GET', KEYS[1])
 local holder = redis.call('GET', KEYS[2])
 if holder and holder:sub(1, #ARGV[4]) == ARGV[4] then holder = false end
 if not holder then
-    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra2'
+    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra3'
         and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
     if not fresh then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
 end
