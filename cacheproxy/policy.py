@@ -5,12 +5,19 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from cacheproxy.sensitive.detectors import Kind
+from cacheproxy.sensitive.expressions import ExpressionError, compiled
 from metering.tokens import BILLABLE
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 366 * DAY_SECONDS
 STALE_SECONDS = 30 * DAY_SECONDS
 Pointer = Annotated[str, msgspec.Meta(pattern=r"^(/([^~]|~0|~1)*)+$")]
+Path = Pointer
+"""A pointer in which the step `*` stands for every item and every field, as in `/messages/*/name`."""
+Expression = str
+"""A regular expression as RE2 takes it; at most 1000 characters."""
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -22,6 +29,53 @@ class Semantic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a reworded request may share an answer. Kept for the semantic tier; exact hits do not need it."""
 
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Cacheable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which calls have answers that may be kept; the others bypass the cache."""
+
+    max_temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Of the request; one that is sampled and names none counts as 1, which is the providers' default."""
+    tools: bool = True
+    """Whether a request may offer tools."""
+    finish_reasons: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    """Why every part of an answer must have ended, in the provider's words, as `stop` or `end_turn`."""
+    max_bytes: AtLeastOne | None = None
+    """Of the answer's body."""
+
+
+class Sensitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must not be kept."""
+
+    action: Literal["no_store", "mask"] = "no_store"
+    """Keep and share nothing that has it, in request or answer; or keep the answer with it blotted out."""
+    detect: tuple[Kind, ...] = ()
+    patterns: Annotated[dict[Name, Expression], msgspec.Meta(max_length=32)] = {}
+    """By names of the operator's own."""
+    within: tuple[Path, ...] = ()
+    """Where in an answer it is looked for; empty: everywhere."""
+    fields: tuple[Path, ...] = ()
+    """Where in an answer everything is sensitive."""
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a request says somewhere: exactly one of the three."""
+
+    path: Path
+    equals: str | int | float | bool | None = None
+    matches: Expression | None = None
+    """A text in which the expression is found."""
+    exists: bool | None = None
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the uses of a model: the requests that it takes in, and what of the policy is different for them."""
+
+    name: Name
+    when: Condition | Annotated[tuple[Condition, ...], msgspec.Meta(min_length=1)]
+    """All must hold."""
+    policy: dict[str, Any]
+    """Fields of the model's policy, each in place of the model's own."""
 
 
 class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +90,11 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scope: Literal["tenant", "key", "session"] = "tenant"
     """Among whose calls an answer is shared."""
     volatile_fields: tuple[Pointer, ...] = ()
-    """JSON Pointers (RFC 6901) into the request, to what never decides the answer, as a timestamp."""
+    """Paths into the request, to what never decides the answer, as a timestamp."""
+    round_digits: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
+    """Decimal places of the floats in tensors, embeddings' inputs and `predict` documents that count; None: all."""
+    cacheable: Cacheable = Cacheable()
+    sensitive: Sensitive | None = None
     coalesce: bool = True
     """Whether identical calls under way make one upstream call."""
     batches: bool = True
@@ -44,6 +102,16 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Pointer | None = None
     """Of a `predict` model: where the list of items stands in the request. Each item is kept by itself."""
     semantic: Semantic | None = None
+    tasks: tuple[Task, ...] = ()
+    """The first whose conditions hold decides; where none does, the policy itself."""
+
+    def of_task(self, task: Task) -> "CachePolicy":
+        """Return the policy of one of its tasks.
+
+        Raises:
+            PolicyError: the task changes a field to what it cannot be, or one that there is not.
+        """
+        return parse_cache_policy({**msgspec.to_builtins(self), **task.policy, "tasks": []})
 
 
 class MeteringRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -65,6 +133,15 @@ def parse_cache_policy(value: object) -> CachePolicy:
         PolicyError: a field is unknown or out of its bounds.
     """
     policy: CachePolicy = _converted(value, CachePolicy, "cache")
+    _check_sensitive(policy.sensitive)
+    for place, task in enumerate(policy.tasks):
+        try:
+            _check_task(policy, task)
+        except PolicyError as problem:
+            message = str(problem).removeprefix("cache").lstrip(".:").strip()
+            raise PolicyError(f"cache.tasks[{place}].{message}") from problem
+    if len({task.name for task in policy.tasks}) < len(policy.tasks):
+        raise PolicyError("cache.tasks: two have the same name.")
     return policy
 
 
@@ -82,6 +159,42 @@ def parse_metering_rules(value: object) -> dict[str, MeteringRule]:
             known = "pointer, per_call, per_item, per_kib"
             raise PolicyError(f"metering.{pool}: name exactly one of {known}.")
     return rules
+
+
+def _check_sensitive(sensitive: Sensitive | None) -> None:
+    if sensitive is None:
+        return
+    if not (sensitive.detect or sensitive.patterns or sensitive.fields):
+        raise PolicyError("cache.sensitive: name what it is, in detect, patterns or fields.")
+    for name, expression in sensitive.patterns.items():
+        _check_expression(expression, f"cache.sensitive.patterns.{name}")
+
+
+def _check_task(policy: CachePolicy, task: Task) -> None:
+    for condition in conditions(task):
+        stated = [getattr(condition, name) is not None for name in ("equals", "matches", "exists")]
+        if sum(stated) != 1:
+            raise PolicyError("when: name exactly one of equals, matches, exists.")
+        if condition.matches is not None:
+            _check_expression(condition.matches, "when.matches")
+    if "tasks" in task.policy:
+        raise PolicyError("policy.tasks: a task has no tasks.")
+    try:
+        policy.of_task(task)
+    except PolicyError as problem:
+        raise PolicyError(f"policy.{str(problem).removeprefix('cache').lstrip('.:')}") from problem
+
+
+def conditions(task: Task) -> tuple[Condition, ...]:
+    """Return what must hold of a request for it to be the task's."""
+    return task.when if isinstance(task.when, tuple) else (task.when,)
+
+
+def _check_expression(expression: Expression, name: str) -> None:
+    try:
+        compiled(expression)
+    except ExpressionError as problem:
+        raise PolicyError(f"{name}: {problem}.") from problem
 
 
 def _stated(rule: MeteringRule) -> Mapping[str, Any]:

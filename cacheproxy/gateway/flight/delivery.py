@@ -69,7 +69,7 @@ class Delivery:
             outcome=kind,
             status=200,
             source_event=stored.source_event,
-            raw_usage=_stale_note(ask, found),
+            raw_usage=_note(ask, found),
         )
         try:
             await recorded(call, self._recorder.record(event))
@@ -241,10 +241,10 @@ def _hit_status(ask: Ask, found: Found) -> bytes:
     return b"zerorate; hit; fwd=stale;%b ttl=%d; detail=stale-if-error" % (answered, ttl_seconds)
 
 
-def _stale_note(ask: Ask, found: Found) -> bytes | None:
-    """Return what the event says of a stale answer, and why it was given."""
+def _note(ask: Ask, found: Found) -> bytes | None:
+    """Return what the event says of a stale answer, and why it was given; of any other, what its rules say."""
     if found.how != "stale":
-        return None
+        return ask.facts.rules.note
     age_seconds = found.stored.age_seconds(ask.call.now_ms)
     note = {"age_seconds": age_seconds, "upstream_status": found.failure_status or None}
     return document.write({"stale_if_error": note})

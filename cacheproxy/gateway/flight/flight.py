@@ -19,6 +19,7 @@ from cacheproxy.gateway.flight.misses import Misses
 from cacheproxy.gateway.flight.work import Found, Work
 from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.keeping import screened
 from cacheproxy.gateway.limits.errors import REFUSALS
 from cacheproxy.gateway.understanding import Ask, Understanding
 
@@ -103,6 +104,8 @@ class Flight:
         Who fails as a leader is replaced by one of those who listened. What cannot be shared, everybody asks for
         alone; and after so many failed leaders, the last one's failure is everybody's.
         """
+        if ask.facts.rules.screen is not None:
+            ask = await screened(ask)
         alone = False
         for attempt in range(1, MAX_LEADERS + 1):
             work = (None if alone else self._coalescing.under_way(ask)) or self._begin(ask, alone=alone)

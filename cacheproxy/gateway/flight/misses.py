@@ -24,6 +24,7 @@ from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.keeping import to_keep
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.recording.event import usage_event
@@ -100,7 +101,7 @@ class Misses:
         return result
 
     async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
-        seconds = ask.facts.model.cache.stale_if_error_seconds
+        seconds = ask.facts.rules.policy.stale_if_error_seconds
         if not seconds or not ask.may_read or ask.facts.key is None:
             return None
         stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
@@ -204,7 +205,8 @@ class Misses:
             return Led(status, answer, [*passed, _cache_status(ask)], None)
         await self._record(ask, measured, upstream_us, status)
         work.used = measured
-        shared = _shared(ask, measured, answer) if complete and status == 200 else None
+        to_share = await to_keep(ask, parsed, answer) if complete and status == 200 else None
+        shared = None if to_share is None else _shared(ask, measured, to_share)
         kept = []
         if shared is not None and ask.facts.key is not None and dialect.lasts(work.request, parsed):
             self._tiers.memory.put(ask.facts.key, shared)
@@ -232,8 +234,8 @@ class Misses:
 
 
 def _shared(ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
-    """Return a complete answer as others may have it; None where it may not be kept, or could not be priced."""
-    if ask.facts.key is None or not ask.may_store or measured.quality == "suspect":
+    """Return an answer as others may have it; None where its hits could not be priced."""
+    if measured.quality == "suspect":
         return None
     return ask.stored(
         answer,
