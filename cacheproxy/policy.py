@@ -106,12 +106,8 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first whose conditions hold decides; where none does, the policy itself."""
 
     def of_task(self, task: Task) -> "CachePolicy":
-        """Return the policy of one of its tasks.
-
-        Raises:
-            PolicyError: the task changes a field to what it cannot be, or one that there is not.
-        """
-        return parse_cache_policy({**msgspec.to_builtins(self), **task.policy, "tasks": []})
+        """Return the policy of one of its tasks."""
+        return parse_cache_policy(_of_task(self, task))
 
 
 class MeteringRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -126,22 +122,18 @@ class MeteringRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """Of the request's body, rounded up."""
 
 
-def parse_cache_policy(value: object) -> CachePolicy:
-    """Return the cache policy that *value*, a JSON object, states.
+def parse_cache_policy(value: object, name: str = "cache") -> CachePolicy:
+    """Return the cache policy that *value*, a JSON object, states; errors call it *name*.
 
     Raises:
-        PolicyError: a field is unknown or out of its bounds.
+        PolicyError: a field is unknown or out of its bounds, an expression is none, or a task contradicts itself.
     """
-    policy: CachePolicy = _converted(value, CachePolicy, "cache")
-    _check_sensitive(policy.sensitive)
+    policy: CachePolicy = _converted(value, CachePolicy, name)
+    _check_sensitive(policy.sensitive, f"{name}.sensitive")
     for place, task in enumerate(policy.tasks):
-        try:
-            _check_task(policy, task)
-        except PolicyError as problem:
-            message = str(problem).removeprefix("cache").lstrip(".:").strip()
-            raise PolicyError(f"cache.tasks[{place}].{message}") from problem
+        _check_task(policy, task, f"{name}.tasks[{place}]")
     if len({task.name for task in policy.tasks}) < len(policy.tasks):
-        raise PolicyError("cache.tasks: two have the same name.")
+        raise PolicyError(f"{name}.tasks: two have the same name.")
     return policy
 
 
@@ -161,28 +153,29 @@ def parse_metering_rules(value: object) -> dict[str, MeteringRule]:
     return rules
 
 
-def _check_sensitive(sensitive: Sensitive | None) -> None:
+def _check_sensitive(sensitive: Sensitive | None, name: str) -> None:
     if sensitive is None:
         return
     if not (sensitive.detect or sensitive.patterns or sensitive.fields):
-        raise PolicyError("cache.sensitive: name what it is, in detect, patterns or fields.")
-    for name, expression in sensitive.patterns.items():
-        _check_expression(expression, f"cache.sensitive.patterns.{name}")
+        raise PolicyError(f"{name}: say what it is, in detect, patterns or fields.")
+    for pattern, expression in sensitive.patterns.items():
+        _check_expression(expression, f"{name}.patterns.{pattern}")
 
 
-def _check_task(policy: CachePolicy, task: Task) -> None:
+def _check_task(policy: CachePolicy, task: Task, name: str) -> None:
     for condition in conditions(task):
-        stated = [getattr(condition, name) is not None for name in ("equals", "matches", "exists")]
+        stated = [getattr(condition, kind) is not None for kind in ("equals", "matches", "exists")]
         if sum(stated) != 1:
-            raise PolicyError("when: name exactly one of equals, matches, exists.")
+            raise PolicyError(f"{name}.when: name exactly one of equals, matches, exists.")
         if condition.matches is not None:
-            _check_expression(condition.matches, "when.matches")
+            _check_expression(condition.matches, f"{name}.when.matches")
     if "tasks" in task.policy:
-        raise PolicyError("policy.tasks: a task has no tasks.")
-    try:
-        policy.of_task(task)
-    except PolicyError as problem:
-        raise PolicyError(f"policy.{str(problem).removeprefix('cache').lstrip('.:')}") from problem
+        raise PolicyError(f"{name}.policy.tasks: a task has no tasks.")
+    parse_cache_policy(_of_task(policy, task), f"{name}.policy")
+
+
+def _of_task(policy: CachePolicy, task: Task) -> dict[str, Any]:
+    return {**msgspec.to_builtins(policy), **task.policy, "tasks": ()}
 
 
 def conditions(task: Task) -> tuple[Condition, ...]:
@@ -206,5 +199,6 @@ def _converted(value: object, kind: Any, name: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        raise PolicyError(f"{name}{path.rstrip('`')}: {message}.") from error
+        message, _, place = str(error).partition(" - at `")
+        path = place.removeprefix("key` in `").strip("$`")
+        raise PolicyError(f"{name}{path}: {message}.") from error

@@ -61,6 +61,12 @@ async def items_to_keep(
     return {key: item for key, item in items.items() if most is None or len(item.body) <= most}
 
 
+def still_marked(given: Answer, stored: StoredAnswer) -> Answer:
+    """Return a kept answer, given in another form, with what its kept form says was blotted out."""
+    marks = [header for header in stored.headers if header[0] == MASKED and header not in given.headers]
+    return given._replace(headers=(*given.headers, *marks)) if marks else given
+
+
 def _finds(rules: Rules, said: Any) -> bool:
     return rules.screen is not None and rules.screen.finds(said)
 

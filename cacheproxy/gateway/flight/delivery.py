@@ -14,6 +14,7 @@ from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.flight.work import Found, Led, Work
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.keeping import still_marked
 from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.recording.event import Outcome, usage_event
@@ -79,7 +80,7 @@ class Delivery:
         grant.settle(stored.pools, charged)
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
-            answer = ask.dialect.give(ask.request(), answer)
+            answer = still_marked(ask.dialect.give(ask.request(), answer), stored)
         headers: list[Header] = [
             *answer.headers,
             (b"content-length", b"%d" % len(answer.body)),

@@ -23,6 +23,8 @@ from cacheproxy.gateway.keeping import screened
 from cacheproxy.gateway.limits.errors import REFUSALS
 from cacheproxy.gateway.understanding import Ask, Understanding
 
+MAX_AT_ONCE_BYTES = 262_144
+"""A longer body takes a millisecond or more to understand, and does so in a thread, beside other calls."""
 MAX_LEADERS = 3
 """How many calls of others one call listens to before it fails with the last one's problem."""
 
@@ -60,7 +62,10 @@ class Flight:
         caller = await self._door.let_in(call.headers, call.now, call.client)
         controls = read_controls(call.headers)
         body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
-        ask = call.ask = self._understanding.ask(call, caller, controls, body)
+        if len(body) <= MAX_AT_ONCE_BYTES:
+            ask = call.ask = self._understanding.ask(call, caller, controls, body)
+        else:
+            ask = call.ask = await asyncio.to_thread(self._understanding.ask, call, caller, controls, body)
         if IDEMPOTENCY_KEY in call.headers:
             await self._idempotency.serve_once(ask, self._serve)
         else:
