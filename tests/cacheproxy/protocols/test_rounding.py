@@ -18,7 +18,7 @@ LENGTH = b"inference-header-content-length"
 
 
 def test_floats_are_rounded_and_all_else_stays() -> None:
-    given = {"x": [0.1234, -0.0001, 5, "0.1234", None, True], "y": {"z": 2.5}}
+    given: dict[str, Any] = {"x": [0.1234, -0.0001, 5, "0.1234", None, True], "y": {"z": 2.5}}
     assert rounded(given, 2) == {"x": [0.12, 0.0, 5, "0.1234", None, True], "y": {"z": 2.5}}
     assert math.copysign(1, rounded(-0.0001, 2)) == 1
     assert given["x"][0] == 0.1234
