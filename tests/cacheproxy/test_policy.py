@@ -45,7 +45,10 @@ TASK = {"name": "sentiment", "when": {"path": "/metadata/task", "equals": "senti
             {"tasks": [{**TASK, "policy": {"ttl_seconds": 0}}]},
             r"^cache.tasks\[0\].policy.ttl_seconds: Expected",
         ),
-        ({"tasks": [{**TASK, "policy": {"ttl": 1}}]}, r"^cache.tasks\[0\].policy: Object contains unknown field `ttl`"),
+        (
+            {"tasks": [{**TASK, "policy": {"ttl": 1}}]},
+            r"^cache.tasks\[0\].policy: Object contains unknown field `ttl`",
+        ),
         (
             {"tasks": [{**TASK, "policy": {"tasks": []}}]},
             r"^cache.tasks\[0\].policy.tasks: a task has no tasks",
