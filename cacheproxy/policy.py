@@ -58,6 +58,14 @@ class Sensitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where in an answer everything is sensitive."""
 
 
+class Negative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which refusals of an upstream are given again without asking it. Nobody ever pays for one."""
+
+    ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
+    statuses: tuple[Literal[400, 404, 405, 413, 415, 422], ...] = (400, 404, 405, 413, 415, 422)
+    """Those that depend on the request alone."""
+
+
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a request says somewhere: exactly one of the three."""
 
@@ -94,6 +102,9 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     round_digits: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
     """Decimal places of the floats in tensors, embeddings' inputs and `predict` documents that count; None: all."""
     cacheable: Cacheable = Cacheable()
+    admit_after: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
+    """Keep an answer when its question is asked for the first time, or for the second within an hour or two."""
+    negative: Negative | None = None
     sensitive: Sensitive | None = None
     coalesce: bool = True
     """Whether identical calls under way make one upstream call."""

@@ -15,6 +15,7 @@ import msgspec
 
 from billing.money import allocate
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.flight.work import Led
 from cacheproxy.gateway.idempotency import recorded
@@ -52,8 +53,9 @@ AskUpstream = Callable[[InferenceRequest], Awaitable[Computed | Led]]
 class Batches:
     """Answers batches from the cache and the upstream together."""
 
-    def __init__(self, tiers: Tiers, recorder: Recorder) -> None:
+    def __init__(self, tiers: Tiers, recorder: Recorder, sightings: Sightings) -> None:
         self._tiers = tiers
+        self._sightings = sightings
         self._recorder = recorder
 
     async def lead(self, ask: Ask, batch: Batch, ask_upstream: AskUpstream) -> Led:
@@ -80,10 +82,14 @@ class Batches:
         kept: Mapping[bytes, StoredAnswer] = {}
         if computed is not None and computed.measured.quality != "suspect":
             kept = await items_to_keep(ask, computed.parsed, fresh)
+        may_share = len(kept) == len(fresh)
+        if kept and ask.facts.rules.policy.admit_after > 1:
+            seen = await self._sightings.among(kept, ask.call.now_ms)
+            kept = {key: stored for key, stored in kept.items() if key in seen}
         for key, stored in kept.items():
             self._tiers.memory.put(key, stored)
         led = _joined(ask, batch, [all_answers[key] for key in keys], computed, hits, kept)
-        return led if len(kept) == len(fresh) else led._replace(stored=None)
+        return led if may_share else led._replace(stored=None)
 
     async def _known(self, ask: Ask, keys: Sequence[bytes]) -> dict[bytes, StoredAnswer]:
         if not ask.may_read:

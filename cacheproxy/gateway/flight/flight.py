@@ -111,6 +111,8 @@ class Flight:
         """
         if ask.facts.rules.screen is not None:
             ask = await screened(ask)
+        if (refusal := self._misses.refusals.of(ask)) is not None:
+            return await self._delivery.give(ask, refusal)
         alone = False
         for attempt in range(1, MAX_LEADERS + 1):
             work = (None if alone else self._coalescing.under_way(ask)) or self._begin(ask, alone=alone)

@@ -18,10 +18,12 @@ import msgspec
 
 from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits
 from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.refusals import Refusals
 from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import to_keep
@@ -56,8 +58,11 @@ class Misses:
         recorder: Recorder,
         coalescing: Coalescing,
         limits: Limits,
+        sightings: Sightings,
     ) -> None:
-        self._batches = Batches(tiers, recorder)
+        self.refusals = Refusals()
+        self._batches = Batches(tiers, recorder, sightings)
+        self._sightings = sightings
         self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
@@ -74,6 +79,7 @@ class Misses:
             logger.exception("The call %s failed inside the gateway.", work.leader.call.event_id)
             work.fail(InternalError())
         else:
+            self.refusals.note(work.leader, result, _now_ms())
             work.end(result)
         await self._coalescing.settle(work)
 
@@ -208,12 +214,22 @@ class Misses:
         to_share = await to_keep(ask, parsed, answer) if complete and status == 200 else None
         shared = None if to_share is None else _shared(ask, measured, to_share)
         kept = []
-        if shared is not None and ask.facts.key is not None and dialect.lasts(work.request, parsed):
+        lasts = shared is not None and dialect.lasts(work.request, parsed)
+        if (
+            lasts
+            and shared is not None
+            and ask.facts.key is not None
+            and await self._admits(ask, ask.facts.key)
+        ):
             self._tiers.memory.put(ask.facts.key, shared)
             kept = [(ask.facts.key, shared)]
         part = (ask.outcome, measured.pools, measured.units)
         headers = [*passed, _cache_status(ask, stored=bool(kept)), *ask.tariff.cost_headers(part)]
         return Led(status, answer, headers, shared, [part], kept, is_whole=complete)
+
+    async def _admits(self, ask: Ask, key: bytes) -> bool:
+        """Return whether the policy keeps the answer now, or when it is asked for again."""
+        return ask.facts.rules.policy.admit_after == 1 or await self._sightings.again(key, _now_ms())
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""
