@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send, read_headers
@@ -90,7 +91,14 @@ class Gateway:
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
+            Misses(
+                self._upstreams,
+                self._tiers,
+                self._recorder,
+                self._coalescing,
+                self._limits,
+                Sightings(self._redis),
+            ),
             delivery,
             self._idempotency,
         )
