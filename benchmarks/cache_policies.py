@@ -61,7 +61,7 @@ def zipf(seed: int = 1) -> Trace:
 def shifting() -> Trace:
     """Return the same, with a tenth of the ranks handed to other questions every 20,000 requests."""
     dice, question_of_rank = random.Random(2), list(range(KEYS))
-    trace = []
+    trace: Trace = []
     for number, rank in enumerate(zipf(3)):
         if number % 20_000 == 0:
             moved = dice.sample(range(KEYS), KEYS // 10) + dice.sample(range(1_000), 100)
@@ -76,7 +76,8 @@ def shifting() -> Trace:
 
 def with_scans() -> Trace:
     """Return questions by Zipf's law, with runs of 10,000 new ones, a third of all, in between."""
-    new, trace, questions = itertools.count(KEYS), [], iter(zipf(4))
+    trace: Trace = []
+    new, questions = itertools.count(KEYS), iter(zipf(4))
     while len(trace) < REQUESTS:
         trace += [*itertools.islice(questions, 20_000), *itertools.islice(new, 10_000)]
     return trace[:REQUESTS]
@@ -124,7 +125,8 @@ def best_percent(trace: Trace, capacity: int) -> float:
 
 def _next_uses(trace: Trace) -> list[int]:
     """Return for each request when its question comes again; never is later than all, and never the same twice."""
-    next_uses, seen = [0] * len(trace), {}
+    seen: dict[int, int] = {}
+    next_uses = [0] * len(trace)
     for place in range(len(trace) - 1, -1, -1):
         next_uses[place] = seen.get(trace[place], 2 * len(trace) + place)
         seen[trace[place]] = place

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Literal
 
-from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.answer import MAX_ANSWER_BYTES, StoredAnswer
 from cacheproxy.cache.deadlines import Deadlines
 from cacheproxy.cache.eviction import Bounds, Entry, PolicyName, policy_named
 from cacheproxy.cache.ghosts import Absence, Ghosts
@@ -28,7 +28,12 @@ class MemoryCache:
     """Answers by key. Nothing here waits, so that a hit costs no turn of the event loop."""
 
     def __init__(
-        self, capacity_bytes: int, *, max_entries: int = MAX_ENTRIES, policy: PolicyName = "w-tinylfu"
+        self,
+        capacity_bytes: int,
+        *,
+        max_entries: int = MAX_ENTRIES,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        policy: PolicyName = "w-tinylfu",
     ) -> None:
         self.bounds = Bounds(capacity_bytes, max_entries)
         self.used_bytes = 0
@@ -36,6 +41,7 @@ class MemoryCache:
         self.misses: Counter[Absence] = Counter()
         self.departures: Counter[Departure] = Counter()
         self._entries: dict[bytes, Entry] = {}
+        self._max_answer_bytes = max_answer_bytes
         self._policy = policy_named(policy, self.bounds)
         self._deadlines = Deadlines()
         self._ghosts = Ghosts()
@@ -79,9 +85,9 @@ class MemoryCache:
         )
 
     def put(self, key: bytes, answer: StoredAnswer) -> bool:
-        """Keep *answer* and let others go until all fits; False where it is the one that has to go."""
+        """Keep *answer* and let others go until all fits; False where it is too large, or the one to go."""
         size_bytes = _size(answer)
-        if size_bytes > self.bounds.size_bytes:
+        if len(answer.body) > self._max_answer_bytes or size_bytes > self.bounds.size_bytes:
             return False
         self._sweep()
         entry, replaced = Entry(key, answer, size_bytes), self._entries.get(key)

@@ -21,7 +21,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.cache.redis import answer_name
 from cacheproxy.gateway.tasks import end
 from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused, Script
@@ -39,7 +40,7 @@ local answer = redis.call('GET', KEYS[1])
 local holder = redis.call('GET', KEYS[2])
 if holder and holder:sub(1, #ARGV[4]) == ARGV[4] then holder = false end
 if not holder then
-    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra2'
+    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra3'
         and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
     if not fresh then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
 end
@@ -125,8 +126,9 @@ _decoder = msgspec.msgpack.Decoder(Message)
 class Rendezvous:
     """One gateway's leases, and its ear and voice among the others."""
 
-    def __init__(self, link: RedisLink, redis_url: str) -> None:
+    def __init__(self, link: RedisLink, redis_url: str, codec: AnswerCodec) -> None:
         self._link = link
+        self._codec = codec
         self._redis_url = redis_url.replace("redis+cluster", "redis", 1)  # any node of a cluster tells all
         self._name = secrets.token_hex(8).encode()
         self._held: dict[bytes, Holder] = {}
@@ -150,29 +152,42 @@ class Rendezvous:
         A lease that an earlier work of this process has yet to let go is taken over.
 
         Raises:
-            RedisAway: nobody knows.
+            RedisAway, RedisRefused: nobody knows.
         """
         ours = Holder(self._name, event_id)
         names = [answer_name(key), _lease(key)]
         value, holder = await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms, self._name)
-        answer = decode_answer(value) if value else None
+        answer = await self._codec.read(key, value) if value else None
         if holder is None:
             if answer is None or answer.expires_at_ms <= now_ms:
                 self._held[key] = ours
             return Claim(answer)
-        return Claim(answer, Holder.from_bytes(holder))
+        try:
+            return Claim(answer, Holder.from_bytes(holder))
+        except ValueError as problem:
+            raise RedisRefused("a lease is not as any gateway writes it") from problem
 
     async def keep(self, key: bytes, event_id: UUID, answer: StoredAnswer, now_ms: int) -> None:
-        """Store the answer that the lease was for and let the lease go, in one step.
+        """Store the answer that the lease was for and let the lease go, in one step; nothing if it is too large.
 
         Raises:
             RedisAway, RedisRefused: it may not be stored; the lease is not renewed any more.
         """
+        if not self._codec.takes(answer):
+            return
+        value = await self._codec.write(key, answer)
         ours, lifetime_ms = Holder(self._name, event_id), max(1, answer.kept_until_ms - now_ms)
         if self._held.get(key) == ours:
             del self._held[key]
-        value = encode_answer(answer)
         await self._link.run(_KEEP, [answer_name(key), _lease(key)], ours.to_bytes(), value, lifetime_ms)
+
+    async def done(self, key: bytes, answer: StoredAnswer) -> Done:
+        """Return the message that carries a whole answer."""
+        return Done(key, await self._codec.write(key, answer))
+
+    async def received(self, message: Done) -> StoredAnswer | None:
+        """Return the answer that *message* carries, if it can be read."""
+        return await self._codec.read(message.key, message.answer)
 
     def release(self, key: bytes, event_id: UUID) -> None:
         """Let others lead, if the lease is this event's. Nobody waits for it."""
@@ -230,11 +245,6 @@ class Rendezvous:
         else:
             for queue in self._following.get(message.key, ()):
                 queue.put_nowait(message)
-
-
-def done(key: bytes, answer: StoredAnswer) -> Done:
-    """Return the message that carries a whole answer."""
-    return Done(key, encode_answer(answer))
 
 
 def _lease(key: bytes) -> bytes:

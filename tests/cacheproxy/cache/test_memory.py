@@ -1,7 +1,11 @@
 """The memory tier: bounded by bytes and by entries, expiring, and able to say what became of an answer."""
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -124,6 +128,12 @@ def test_what_is_popular_survives_what_is_not(policy: PolicyName, make_answer: M
     assert cache.hits == 5_000 - 10
 
 
+def test_the_size_of_one_answer_is_bounded(make_answer: Make) -> None:
+    cache = MemoryCache(1 << 20, max_answer_bytes=10)
+    assert cache.put(b"a", make_answer(bytes(10)))
+    assert not cache.put(b"b", make_answer(bytes(11)))
+
+
 @given(
     st.sampled_from(get_args(PolicyName)),
     st.lists(st.tuples(st.sampled_from("pgd"), st.integers(0, 9), st.integers(0, 5000))),
@@ -144,6 +154,15 @@ def test_it_never_holds_more_than_it_may(policy: PolicyName, steps: list[tuple[s
         sizes = (len(answer.body) + HEADERS_BYTES + ENTRY_OVERHEAD_BYTES for answer in held)
         assert cache.used_bytes == sum(sizes) <= 8 * ENTRY_OVERHEAD_BYTES
         assert len(cache) <= 5
+
+
+def test_a_hit_takes_less_than_a_tenth_of_a_millisecond() -> None:
+    """At p99, by pytest-benchmark, which has to be alone."""
+    alone = ["-q", "-c", os.devnull, "--rootdir", ".", "--noconftest", "-p", "no:xdist", "-p", "no:django"]
+    measured = Path(__file__).with_name("benchmark_memory.py")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", *alone, str(measured)]
+    subprocess.run(command, cwd=measured.parents[3], env=environment, check=True, timeout=60)
 
 
 def _answer(size: int) -> StoredAnswer:
