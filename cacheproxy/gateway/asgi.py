@@ -75,7 +75,7 @@ class Gateway:
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
-        self._limits = Limits(settings, self._catalog, self._redis)
+        self._limits = Limits(settings, self._redis)
         self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
@@ -246,7 +246,6 @@ async def _refuse(call: Call, error: GatewayError) -> None:
     )
     headers: list[Header] = [
         (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
         *error.headers,
     ]

@@ -159,7 +159,7 @@ class Call:
         self.gone = True
 
     async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
-        """Send a whole answer. Our request id is added to *headers*."""
+        """Send a whole answer. Its length and our request id are added to *headers*."""
         self.started = True
         self.status = status
         self._sign(headers)
@@ -167,6 +167,7 @@ class Call:
             if not self.gone:
                 await self._answer(status, headers, body)
             return
+        headers.append((b"content-length", b"%d" % len(body)))
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
         await self._deliver({"type": "http.response.body", "body": body})
 

@@ -60,7 +60,7 @@ class Delivery:
         call, stored = ask.call, found.stored
         kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
         grant, charged = NO_GRANT, ZERO
-        if self._limits.hold(ask):
+        if ask.caller.rules is not None:
             charged = ask.tariff.charged(kind, stored.pools, stored.units)
             grant = await self._limits.admit_hit(ask, stored.pools, charged)
         event = usage_event(
@@ -82,7 +82,6 @@ class Delivery:
             answer = ask.dialect.give(ask.request(), answer)
         headers: list[Header] = [
             *answer.headers,
-            (b"content-length", b"%d" % len(answer.body)),
             (b"cache-status", _hit_status(ask, found)),
             (b"age", b"%d" % stored.age_seconds(call.now_ms)),
             *_lasting_headers(stored, ask.tariff, kind),
@@ -95,8 +94,7 @@ class Delivery:
         answer = led.answer
         if not ask.facts.as_kept and led.is_whole:
             answer = ask.dialect.give(ask.request(), answer)
-        length = (b"content-length", b"%d" % len(answer.body))
-        headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
+        headers = [*answer.headers, *led.headers, *self._limits.headers(ask)]
         await ask.call.answer(led.status, headers, answer.body)
 
     async def attend(self, work: Work, ask: Ask) -> None:

@@ -128,7 +128,7 @@ class Flight:
     def _begin(self, ask: Ask, *, alone: bool) -> Work:
         if len(self._under_way) >= self._settings.max_upstream_calls:
             raise Overloaded
-        limits = self._door.plan_limits(ask.caller)
+        limits = ask.caller.limits
         work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
         if not alone:
             self._coalescing.announce(work)

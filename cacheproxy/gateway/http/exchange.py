@@ -155,7 +155,7 @@ class Exchange:
             raise RuntimeError(f"{message['type']} is out of turn")
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Send a whole answer: what two messages say, in one step.
+        """Send a whole answer: what two messages say, in one step. How the client finds its end is not for *headers*.
 
         Raises:
             RuntimeError: an answer has begun already, or breaks the rules of HTTP.
@@ -166,8 +166,21 @@ class Exchange:
             return
         if self._status is not None:
             raise RuntimeError("an answer has begun already")
-        self._status, self._headers = status, headers
-        self._send_body(body, last=True)
+        self._status = status
+        if self._bodiless() or len(body) >= LARGE_BYTES or not self.keep_alive or self.awaits_continue:
+            self._headers = headers
+            self._send_body(body, last=True)
+            return
+        lines = [STATUS_LINES[status], *self._connection.common_lines()]
+        lines += map(b": ".join, headers)
+        lines += (b"content-length: %d" % len(body), b"\r\n")
+        head = b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("a header holds a line break or NUL")
+        self.started = self.answered = True
+        self._connection.write(head + body)
+        self.tell()
+        self._connection.ended(self)
 
     def _deliverable(self) -> bool:
         return bool(self._parts) or (self.whole and not self._delivered)
