@@ -11,6 +11,7 @@ from cacheproxy.cache.eviction import PolicyName
 from cacheproxy.cache.memory import MAX_ENTRIES
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.http.exchange import Exchange
 from cacheproxy.gateway.telemetry.exposition import CONTENT_TYPE
 from config import env
 from config.logging import configure
@@ -96,6 +97,10 @@ class Server:
             await self._metrics(scope, send)
         else:
             await self.elsewhere(scope, receive, send)
+
+    def at_once(self, exchange: Exchange) -> bool:
+        """Begin to answer a metered request whose answer is at hand; a server of our own asks this first."""
+        return exchange.scope["path"].startswith(METERED) and self.gateway.at_once(exchange)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -92,21 +92,42 @@ class Door:
                 force at *now*.
             NotReady: the catalog is not loaded, or an unknown key cannot be looked up.
         """
-        key = _key(headers)
+        return self.known(headers, now, client) or await self._meet(headers, now, client)
+
+    def known(
+        self, headers: Mapping[bytes, bytes], now: datetime, client: tuple[str, int] | None
+    ) -> Caller | None:
+        """Return the caller who has been let in before, and may be again; None: `let_in` will see.
+
+        Raises:
+            MissingKey: there is no key.
+            NetworkNotAllowed: *client* is outside the key's networks.
+        """
         if self._revision != self._catalog.revision:
             self._recognised.clear()
             self._passes.clear()
             self._revision = self._catalog.revision
-        fingerprint = sha256(key).digest()  # a fifth of the HMAC's price; keys themselves are not kept
-        known = self._passes.get(fingerprint)
+        # A digest is a fifth of the HMAC's price; keys themselves are not kept.
+        known = self._passes.get(sha256(_key(headers)).digest())
         if known is None or not known.since <= now < known.until:
-            known = self._passes[fingerprint] = await self._check(fingerprint, key, now)
-        access = known.caller.access
-        if access.allowed_networks and not is_within(
-            client_address(client, headers, self._trusted_proxies), access.allowed_networks
-        ):
+            return None
+        return self._inside(known.caller, headers, client)
+
+    async def _meet(
+        self, headers: Mapping[bytes, bytes], now: datetime, client: tuple[str, int] | None
+    ) -> Caller:
+        key = _key(headers)
+        fingerprint = sha256(key).digest()
+        passed = self._passes[fingerprint] = await self._check(fingerprint, key, now)
+        return self._inside(passed.caller, headers, client)
+
+    def _inside(
+        self, caller: Caller, headers: Mapping[bytes, bytes], client: tuple[str, int] | None
+    ) -> Caller:
+        networks = caller.access.allowed_networks
+        if networks and not is_within(client_address(client, headers, self._trusted_proxies), networks):
             raise NetworkNotAllowed
-        return known.caller
+        return caller
 
     def body_limit(self, caller: Caller, default_bytes: int) -> int:
         """Return how large the caller's request may be: as the plan says, and never over the gateway's own bound."""

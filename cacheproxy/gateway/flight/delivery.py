@@ -80,13 +80,7 @@ class Delivery:
         answer = Answer(stored.headers, stored.body)
         if not ask.facts.as_kept:
             answer = ask.dialect.give(ask.request(), answer)
-        headers: list[Header] = [
-            *answer.headers,
-            (b"cache-status", _hit_status(ask, found)),
-            (b"age", b"%d" % stored.age_seconds(call.now_ms)),
-            *_lasting_headers(stored, ask.tariff, kind),
-            *self._limits.headers(ask),
-        ]
+        headers = [*answer.headers, *hit_headers(ask, found, kind), *self._limits.headers(ask)]
         await call.answer(200, headers, answer.body)
 
     async def give(self, ask: Ask, led: Led) -> None:
@@ -228,6 +222,16 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
         (b"cache-status", b"zerorate; hit; detail=coalesced"),
         (b"age", b"0"),
         (b"x-zerorate-source", str(work.source_event).encode()),
+    ]
+
+
+def hit_headers(ask: Ask, found: Found, outcome: Outcome) -> list[Header]:
+    """Return the headers of a hit beside the answer's own: where it comes from, its age, and what it costs."""
+    stored, now_ms = found.stored, ask.call.now_ms
+    return [
+        (b"cache-status", _hit_status(ask, found)),
+        (b"age", b"%d" % stored.age_seconds(now_ms)),
+        *_lasting_headers(stored, ask.tariff, outcome),
     ]
 
 

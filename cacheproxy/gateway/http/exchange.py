@@ -105,9 +105,16 @@ class Exchange:
         finally:
             if not (self.answered or self.gone):
                 self._give_up()
-            self.scope.pop(
-                "extensions", None
-            )  # it refers to this: let no exchange wait for the garbage collector
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of what refers to this, so that no exchange waits for the garbage collector."""
+        self.scope.pop("extensions", None)
+
+    @property
+    def body(self) -> bytes:
+        """What has come of the request's body and was not received yet."""
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def take(self, part: bytes) -> None:
         """Keep *part* of the request's body."""
@@ -132,7 +139,7 @@ class Exchange:
             await self._news.wait()
         if self.answered or self.gone:
             return {"type": "http.disconnect"}
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        body = self.body
         self._parts, self.unread, self._delivered = [], 0, self.whole
         return {"type": "http.request", "body": body, "more_body": not self.whole}
 
@@ -162,6 +169,10 @@ class Exchange:
         """
         if self._connection.paused:
             await self._connection.writable()
+        self.give(status, headers, body)
+
+    def give(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer, as `answer` does, whether the client keeps up with reading or not."""
         if self.gone:
             return
         if self._status is not None:

@@ -5,7 +5,8 @@ one read, without a cursor in between: a fifth of the gateway's time for a batch
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import psycopg
@@ -17,6 +18,8 @@ from cacheproxy.gateway.config import GatewaySettings
 NAME = "zerorate_lane"
 FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.NONFATAL_ERROR)
 
+Ended = Callable[[psycopg.Error | None], None]
+
 
 class Lane:
     """One prepared statement with one parameter, a text. One caller at a time."""
@@ -26,7 +29,7 @@ class Lane:
         self._pgconn = connection.pgconn
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
-        self._ended: asyncio.Future[None] | None = None
+        self._ended: Ended | None = None
         self._failure: psycopg.Error | None = None
         self._writes = False
 
@@ -55,20 +58,29 @@ class Lane:
         """Whether nothing is known to be wrong with the connection."""
         return not self._connection.closed
 
-    def run(self, parameter: bytes) -> asyncio.Future[None]:
-        """Run the statement; what is returned ends when it is committed.
+    def begin(self, parameter: bytes, ended: Ended) -> None:
+        """Run the statement; *ended* is called once it is committed, or with why it is not.
 
         Raises:
-            psycopg.Error: (when awaited, or at once) the statement failed, or the connection did.
+            psycopg.Error: it could not be sent; *ended* is not called.
         """
-        assert self._ended is None or self._ended.done(), "a lane is for one at a time"
+        assert self._ended is None, "a lane is for one at a time"
         self._pgconn.send_query_prepared(NAME.encode(), (parameter,))
-        self._ended, self._failure = self._loop.create_future(), None
-        self._loop.add_reader(self._socket, self._read)
+        self._ended, self._failure = ended, None
+        self._loop.add_reader(self._socket, self.look)
         if self._pgconn.flush():
             self._loop.add_writer(self._socket, self._write)
             self._writes = True
-        return self._ended
+
+    async def run(self, parameter: bytes) -> None:
+        """Run the statement and return once it is committed.
+
+        Raises:
+            psycopg.Error: the statement failed, or the connection did.
+        """
+        done = self._loop.create_future()
+        self.begin(parameter, partial(_tell, done))
+        await done
 
     async def fetch(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Run another statement, with `%s` for each of its *parameters*, and return its rows.
@@ -84,12 +96,16 @@ class Lane:
         return self._connection.transaction()
 
     def close(self) -> None:
-        """Let go of the connection, whatever is under way on it."""
+        """Let go of the connection, whatever is under way on it; nobody is told of its end."""
+        self._ended = None
         if not self._connection.closed:
             self._let_go()
             self._pgconn.finish()
 
-    def _read(self) -> None:
+    def look(self) -> None:
+        """Take in what has come. The event loop does that by itself, between two of its turns."""
+        if self._ended is None:
+            return
         try:
             self._pgconn.consume_input()
             if self._writes:
@@ -97,7 +113,8 @@ class Lane:
             while not self._pgconn.is_busy():
                 result = self._pgconn.get_result()
                 if result is None:
-                    return self._end()
+                    self._end()
+                    return
                 if result.status in FAILED:
                     self._failure = error_from_result(result)
         except psycopg.Error as failure:
@@ -112,15 +129,20 @@ class Lane:
     def _end(self) -> None:
         self._let_go()
         ended, self._ended = self._ended, None
-        if ended is None or ended.done():  # given up
-            return
-        if self._failure is not None:
-            ended.set_exception(self._failure)
-        else:
-            ended.set_result(None)
+        if ended is not None:
+            ended(self._failure)
 
     def _let_go(self) -> None:
         self._loop.remove_reader(self._socket)
         if self._writes:
             self._loop.remove_writer(self._socket)
             self._writes = False
+
+
+def _tell(done: asyncio.Future[None], failure: psycopg.Error | None) -> None:
+    if done.done():  # nobody waits any more
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)

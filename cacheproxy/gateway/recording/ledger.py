@@ -15,7 +15,7 @@ import psycopg
 
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import DatabaseAway, describe
-from cacheproxy.gateway.recording.lane import Lane
+from cacheproxy.gateway.recording.lane import Ended, Lane
 from metering.usage_event import COLUMNS, UsageEvent, batch_to_json
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,11 @@ EVENT_PROBLEMS = (psycopg.DataError, psycopg.IntegrityError)
 AWAY = (OSError, TimeoutError, psycopg.Error)
 """All other failures: lost connections, shutdown, disk full, a read-only standby, a missing table. Time or an
 operator cures them, and until then the event belongs into the spool."""
+
+
+class Overdue(psycopg.OperationalError):
+    """A batch was not answered in time."""
+
 
 _TYPES = {
     "event_id": "uuid",
@@ -93,6 +98,41 @@ class Ledger:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._lane: Lane | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._lane is not None and self._lane.is_open
+
+    def begin(self, events: Sequence[UsageEvent], ended: Ended) -> None:
+        """Commit *events* through the open connection; *ended* is told, with the failure where there is one.
+
+        After a failure `write` knows more, unless it is `Overdue`: the connection is given up.
+        """
+        lane = self._lane
+        assert lane is not None, "there is an open connection"
+        overdue = asyncio.get_running_loop().call_later(
+            self._settings.database_timeout_seconds, self._give_up, ended
+        )
+
+        def end(failure: psycopg.Error | None) -> None:
+            overdue.cancel()
+            ended(failure)
+
+        try:
+            lane.begin(batch_to_json(events), end)
+        except psycopg.Error as failure:
+            end(failure)
+
+    def look(self) -> None:
+        """See whether what was begun has ended by now, rather than at the event loop's next turn."""
+        if self._lane is not None:
+            self._lane.look()
+
+    def _give_up(self, ended: Ended) -> None:
+        if self._lane is not None:
+            self._lane.close()
+        ended(Overdue("no answer in time"))
 
     async def write(self, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
         """Commit *events*, and return the verdicts on those that could not be; {} is the usual answer.
