@@ -58,6 +58,8 @@ def gateway_settings() -> GatewaySettings:
         cache_compress_from_bytes=env.integer("CACHE_COMPRESS_FROM_BYTES", COMPRESS_FROM_BYTES),
         cache_compression_level=env.integer("CACHE_COMPRESSION_LEVEL", COMPRESSION_LEVEL),
         cache_encryption_keys=_encryption_keys(),
+        redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
+        redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
     )
 
 

@@ -5,7 +5,7 @@ as `at_rest.py` does it.
 
 ====================  =====  ==========================================================
 magic ``zra3``        4      the version of this layout
-checksum              4      CRC-32 of everything after it: a damaged value is no answer
+checksum              4      CRC-32 of the key and everything after it: a damaged value, or another key's, is no answer
 stored_at_ms          8      since the epoch
 expires_at_ms         8      since the epoch; a script in Redis reads it at this place
 stale_until_ms        8      since the epoch; 0: never given once it has expired
@@ -92,7 +92,7 @@ def encode_answer(at_rest: AtRest, key: bytes, answer: StoredAnswer) -> bytes:
     )
     times = _TIMES.pack(answer.stored_at_ms, answer.expires_at_ms, answer.stale_until_ms)
     wrapped = at_rest.wrap(key, MAGIC + times, b"".join((facts, headers, answer.body)))
-    return b"".join((_PREFIX.pack(MAGIC, zlib.crc32(wrapped, zlib.crc32(times))), times, wrapped))
+    return b"".join((_PREFIX.pack(MAGIC, zlib.crc32(wrapped, zlib.crc32(key + times))), times, wrapped))
 
 
 def decode_answer(at_rest: AtRest, key: bytes, value: bytes) -> StoredAnswer:
@@ -107,7 +107,10 @@ def decode_answer(at_rest: AtRest, key: bytes, value: bytes) -> StoredAnswer:
     magic, checksum = _PREFIX.unpack_from(value)
     if magic != MAGIC:
         raise Foreign
-    if checksum != zlib.crc32(memoryview(value)[_PREFIX.size :]) or len(value) <= _WRAPPED_AT:
+    if (
+        checksum != zlib.crc32(memoryview(value)[_PREFIX.size :], zlib.crc32(key))
+        or len(value) <= _WRAPPED_AT
+    ):
         raise Damaged
     times = value[_PREFIX.size : _WRAPPED_AT]
     payload = at_rest.unwrap(key, MAGIC + times, value[_WRAPPED_AT:])

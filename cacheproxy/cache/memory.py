@@ -50,11 +50,6 @@ class MemoryCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @property
-    def evictions(self) -> int:
-        """Answers that made room for others."""
-        return self.departures["bytes"] + self.departures["entries"]
-
     def get(self, key: bytes, now_ms: int) -> StoredAnswer | None:
         """Return the answer under *key* and count its use; None where there is none or it has expired."""
         entry = self._entries.get(key)

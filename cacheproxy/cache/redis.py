@@ -29,6 +29,11 @@ class RedisCache:
         self._link = link
         self._failing = False
 
+    @property
+    def breaker(self) -> tuple[int, int]:
+        """Whether Redis is left alone (0: no, 1: it is being tried, 2: yes), and how often that began."""
+        return self._link.breaker
+
     async def connect(self) -> None:
         """Connect, so that the first look-up does not wait for it; say so where there is no connection to be had."""
         try:
@@ -53,7 +58,7 @@ class RedisCache:
             self.failed(failure)
             return None
         self.recovered()
-        return await self.codec.read(key, value) if value is not None else None
+        return await self.codec.read(key, value) if isinstance(value, bytes) else None
 
     async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
         """Store *answer* for as long as it is of use; False where it is too large, or Redis too slow."""

@@ -71,6 +71,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """``id:base64`` of 32 bytes each, separated by commas: answers in Redis are sealed with the first, all open."""
     redis_budget_seconds: float = 0.02
     """The longest that a look-up or a store in Redis may hold up a call."""
+    redis_late_allowed: int = 5
+    """Turns of the event loop in a row without a reply in time, after which Redis is left alone for a while."""
 
     database_timeout_seconds: float = 2.0
     """The longest that one commit, look-up or connection attempt may take before PostgreSQL counts as away."""
