@@ -1,9 +1,14 @@
-"""What can go wrong with the catalog, and with counters.
+"""What can go wrong with the catalog, with counters, and with the cache.
 
 CatalogError
 └── CatalogRefused       400  catalog_refused
 CounterError
 └── EventsWait           409  events_wait
+CacheError
+├── EmptySelection       400  empty_selection
+├── UnfitSelection       400  unfit_selection
+├── UnknownModel         404  unknown_model
+└── TooManyInvalidations 429  too_many_invalidations
 """
 
 
@@ -32,3 +37,40 @@ class EventsWait(CounterError):
 
     code = "events_wait"
     status = 409
+
+
+class CacheError(Exception):
+    """The root: a stable ``code``, an HTTP ``status`` and a message that says what to do."""
+
+    code = "cache_error"
+    status = 400
+
+
+class EmptySelection(CacheError):
+    """Nothing was named, which would be everything: that has to be asked for."""
+
+    code = "empty_selection"
+
+
+class UnfitSelection(CacheError):
+    """What was named does not go together, or is nothing that an answer could have. `field` is what to change."""
+
+    code = "unfit_selection"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownModel(CacheError):
+    """No model has that name."""
+
+    code = "unknown_model"
+    status = 404
+
+
+class TooManyInvalidations(CacheError):
+    """A tenant invalidates more often than its gateways should have to heed."""
+
+    code = "too_many_invalidations"
+    status = 429

@@ -11,6 +11,10 @@ DAY_SECONDS = 86_400
 YEAR_SECONDS = 366 * DAY_SECONDS
 STALE_SECONDS = 30 * DAY_SECONDS
 Pointer = Annotated[str, msgspec.Meta(pattern=r"^(/([^~]|~0|~1)*)+$")]
+MAX_TAGS = 16
+MAX_TAG_BYTES = 128
+Tag = Annotated[str, msgspec.Meta(pattern=r"^[!-+\--~]+$", max_length=MAX_TAG_BYTES)]
+"""Visible ASCII without a comma: what a header can list."""
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -43,6 +47,8 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether each item of a request for several is kept by itself; not where items sway each other's answers."""
     batch: Pointer | None = None
     """Of a `predict` model: where the list of items stands in the request. Each item is kept by itself."""
+    tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=MAX_TAGS)] = ()
+    """What all answers of the model can be invalidated by, beside the tags that a call names."""
     semantic: Semantic | None = None
 
 

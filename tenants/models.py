@@ -81,6 +81,7 @@ class Scope(models.TextChoices):
     INFERENCE = "inference", "call models"
     USAGE_READ = "usage:read", "read usage"
     INVOICES_READ = "invoices:read", "read invoices"
+    CACHE_WRITE = "cache:write", "invalidate the cache"
 
 
 def all_scopes() -> list[str]:
@@ -157,7 +158,9 @@ class ApiKey(models.Model):
         ordering = ["tenant", "name", "id"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(scopes__contained_by=["inference", "usage:read", "invoices:read"])
+                condition=models.Q(
+                    scopes__contained_by=["inference", "usage:read", "invoices:read", "cache:write"]
+                )
                 & models.Q(scopes__len__gt=0),
                 name="api_key_scopes_known",
             ),

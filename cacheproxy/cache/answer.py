@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from cacheproxy.cache.epochs import Tagged
 from metering.tokens import TokenPools
 
 KeptQuality = Literal["reported", "estimated"]
@@ -34,6 +35,8 @@ class StoredAnswer(msgspec.Struct, gc=False):
     """Without these the body could not be read: its content type, and what its dialect keeps."""
     stale_until_ms: int = 0
     """Until when it may stand in for a failure once it has expired; 0: never."""
+    tagged: Tagged | None = None
+    """By what it can be invalidated beside its key."""
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 

@@ -1,10 +1,10 @@
 """A stored answer as bytes, for a tier outside this process.
 
-A fixed head, big-endian, in the clear, then the facts, the answer's own headers and its body as it came, wrapped
+A fixed head, big-endian, in the clear, then the facts, the answer's own headers and its tags, and its body as it came, wrapped
 as `at_rest.py` does it.
 
 ====================  =====  ==========================================================
-magic ``zra3``        4      the version of this layout
+magic ``zra4``        4      the version of this layout
 checksum              4      CRC-32 of the key and everything after it: a damaged value, or another key's, is no answer
 stored_at_ms          8      since the epoch
 expires_at_ms         8      since the epoch; a script in Redis reads it at this place
@@ -15,7 +15,7 @@ pools                 5 × 8  input, cache_read, cache_write, cache_write_1h, ou
 output_reasoning      8
 units                 8
 quality               1      index into ``QUALITIES``
-headers_size          4      bytes of headers that follow, as MessagePack
+notes_size            4      bytes of headers and tags that follow, as MessagePack
 ====================  =====  ==========================================================
 """
 
@@ -29,11 +29,12 @@ import msgspec
 
 from cacheproxy.cache.answer import MAX_ANSWER_BYTES, QUALITIES, Headers, StoredAnswer
 from cacheproxy.cache.at_rest import AtRest, Damaged, Foreign
+from cacheproxy.cache.epochs import Tagged
 from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"zra3"
+MAGIC = b"zra4"
 APART_FROM_BYTES = 32 << 10
 """So large an answer is coded in a thread: it takes up to 0.3 ms, in which the event loop answers ten others."""
 
@@ -41,8 +42,8 @@ _PREFIX = struct.Struct(">4sI")
 _TIMES = struct.Struct(">qqq")
 _FACTS = struct.Struct(">16s5qqqBI")
 _WRAPPED_AT = _PREFIX.size + _TIMES.size
-_encode_headers = msgspec.msgpack.Encoder().encode
-_decode_headers = msgspec.msgpack.Decoder(Headers).decode
+_encode_notes = msgspec.msgpack.Encoder().encode
+_decode_notes = msgspec.msgpack.Decoder(tuple[Headers, Tagged | None]).decode
 
 
 class AnswerCodec:
@@ -81,17 +82,17 @@ class AnswerCodec:
 
 def encode_answer(at_rest: AtRest, key: bytes, answer: StoredAnswer) -> bytes:
     """Return *answer* as bytes to be kept under *key*."""
-    headers = _encode_headers(answer.headers)
+    notes = _encode_notes((answer.headers, answer.tagged))
     facts = _FACTS.pack(
         answer.source_event.bytes,
         *answer.pools,
         answer.output_reasoning,
         answer.units,
         QUALITIES.index(answer.quality),
-        len(headers),
+        len(notes),
     )
     times = _TIMES.pack(answer.stored_at_ms, answer.expires_at_ms, answer.stale_until_ms)
-    wrapped = at_rest.wrap(key, MAGIC + times, b"".join((facts, headers, answer.body)))
+    wrapped = at_rest.wrap(key, MAGIC + times, b"".join((facts, notes, answer.body)))
     return b"".join((_PREFIX.pack(MAGIC, zlib.crc32(wrapped, zlib.crc32(key + times))), times, wrapped))
 
 
@@ -125,9 +126,11 @@ def _read(times: bytes, payload: bytes) -> StoredAnswer:
     source, *counts, quality, size = _FACTS.unpack_from(payload)
     *pools, output_reasoning, units = counts
     body_at = _FACTS.size + size
+    headers, tagged = _decode_notes(payload[_FACTS.size : body_at])
     return StoredAnswer(
         body=payload[body_at:],
-        headers=_decode_headers(payload[_FACTS.size : body_at]),
+        headers=headers,
+        tagged=tagged,
         source_event=UUID(bytes=source),
         stored_at_ms=stored_at_ms,
         expires_at_ms=expires_at_ms,

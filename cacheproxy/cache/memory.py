@@ -129,4 +129,5 @@ class MemoryCache:
 
 def _size(answer: StoredAnswer) -> int:
     headers = sum(len(name) + len(value) for name, value in answer.headers)
-    return len(answer.body) + headers + ENTRY_OVERHEAD_BYTES
+    tags = sum(map(len, answer.tagged.tags)) if answer.tagged else 0
+    return len(answer.body) + headers + tags + ENTRY_OVERHEAD_BYTES

@@ -4,6 +4,7 @@ Redis may be slow, away, full or wrong; a call never waits longer for it than th
 because of it. What goes wrong is counted, logged once when it begins and once when it ends.
 """
 
+import asyncio
 import logging
 
 from cacheproxy.cache.answer import StoredAnswer
@@ -74,6 +75,10 @@ class RedisCache:
         self.recovered()
         return True
 
+    def discard(self, key: bytes) -> None:
+        """Let Redis forget the answer under *key*. Nobody waits for it, and nothing depends on it."""
+        self._link.ask(b"UNLINK", answer_name(key)).add_done_callback(_ignore_absence)
+
     def failed(self, failure: Exception) -> None:
         """Count a failure; the first of several is logged."""
         self.failures += 1
@@ -89,3 +94,9 @@ class RedisCache:
         if self._failing:
             logger.info("Redis answers again (%d failures so far).", self.failures)
         self._failing = False
+
+
+def _ignore_absence(reply: "asyncio.Future[object]") -> None:
+    problem = None if reply.cancelled() else reply.exception()
+    if problem is not None and not isinstance(problem, FAILURES):
+        logger.error("An answer could not be discarded.", exc_info=problem)

@@ -6,6 +6,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import NamedTuple
 
+from cacheproxy.cache.epochs import Era
 from cacheproxy.gateway.addresses import client_address, is_within
 from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan
 from cacheproxy.gateway.catalog.feed import Feed
@@ -155,6 +156,10 @@ class Door:
         if model is None or model.protocol != protocol:
             raise ModelNotFound(name)
         return model
+
+    def era(self, access: Access, model: Model) -> Era:
+        """Return what lasts for these calls until the next invalidation that may concern them."""
+        return self._catalog.epochs.era(access.tenant_id, model.name, model.version, model.cache.tags)
 
     def is_current(self, model: Model) -> bool:
         """Return whether *model* is still what the catalog says."""

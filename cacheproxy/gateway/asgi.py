@@ -23,6 +23,7 @@ from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
+from cacheproxy.gateway.flight.work import Found
 from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
@@ -74,6 +75,7 @@ class Gateway:
         self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         self._tiers = self._build_tiers()
+        self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
@@ -84,16 +86,17 @@ class Gateway:
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
+        delivery = Delivery(self._recorder, self._limits, self.metrics)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
             Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
-            Delivery(self._recorder, self._limits, self.metrics),
+            delivery,
             self._idempotency,
         )
-        self._at_once = AtOnce(self._recorder, refuse=self._refusal, over=self._over)
+        self._at_once = AtOnce(self._recorder, delivery, refuse=self._refusal, over=self._over)
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
@@ -171,7 +174,7 @@ class Gateway:
             self._over(call)
 
     def at_once(self, exchange: Exchange) -> bool:
-        """Begin to answer a whole request, if memory has the answer and nothing else is needed; never raises.
+        """Begin to answer a whole request, if that takes no more than memory or one work; never raises.
 
         False: the call is yet to be answered, and what was understood of it is not understood again.
         """
@@ -185,15 +188,27 @@ class Gateway:
             scope["path"], route, headers, exchange.receive, exchange.send, client=client, answer=answer
         )
         try:
-            stored = self._flight.look(call, exchange.body)
-            if stored is None:
+            if not self._begin_at_once(call, exchange):
                 extensions[CALL] = call
                 return False
-            assert call.ask is not None, "what memory has was asked for"
-            self._at_once.hit(call.ask, stored, exchange.give)
         except Exception:  # noqa: BLE001 - refused, or a bug: the usual way meets it again, and says so
             return False
         exchange.forget()
+        return True
+
+    def _begin_at_once(self, call: Call, exchange: Exchange) -> bool:
+        stored, ask = self._flight.look(call, exchange.body), call.ask
+        if ask is None:
+            return False
+        if stored is not None:
+            self._at_once.hit(ask, Found(stored, "exact"), exchange.give)
+            return True
+        context = current_call.set(call)  # for the work's task
+        work = self._flight.lead(ask)
+        current_call.reset(context)
+        if work is None:
+            return False
+        self._at_once.lead(ask, work, exchange.give)
         return True
 
     async def _refuse(self, call: Call, error: GatewayError) -> None:

@@ -6,16 +6,18 @@ costs one SHA-256. The memory is bounded and holds no request, only where its an
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
+from cacheproxy.cache.epochs import Era, Tagged
 from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
 from cacheproxy.gateway.admission import Caller, Door
-from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.call import Call, Header
 from cacheproxy.gateway.catalog.catalog import Access, Model
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
@@ -38,6 +40,8 @@ class Facts(NamedTuple):
     """Whether a stored answer can be given as it is."""
     output_limit: int | None
     """The tokens of output that it asks for at most, where it says so."""
+    era: Era
+    """Once it is over, the answer is kept elsewhere."""
     controls: Controls = PLAIN
     """What the body itself says about the cache, as LiteLLM's clients do."""
 
@@ -75,9 +79,22 @@ class Ask(NamedTuple):
         return self.may_read and self.facts.model.cache.coalesce
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
-        """Return whether the client takes an answer of this age."""
+        """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
         max_age_seconds = self.controls.max_age_seconds
-        return max_age_seconds is None or stored.age_seconds(now_ms) <= max_age_seconds
+        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+            return False
+        return not self.has_ended(stored)
+
+    def has_ended(self, stored: StoredAnswer) -> bool:
+        """Return whether one of the tags of an answer was invalidated since it was asked for."""
+        return stored.tagged is not None and self.facts.era.ends(stored.tagged)
+
+    @property
+    def key_headers(self) -> Sequence[Header]:
+        """Return the header that names the answer's key, where the client wants to see it."""
+        if not self.controls.show_key or self.facts.key is None:
+            return ()
+        return ((b"x-zerorate-key", self.facts.key),)
 
     @property
     def outcome(self) -> Literal["miss", "bypass"]:
@@ -92,7 +109,8 @@ class Ask(NamedTuple):
 
     def key_of(self, item: InferenceRequest) -> bytes:
         """Return the key of one item of this batch: the one that it has when it is asked for alone."""
-        key = _key(self.facts.model, self.dialect, item, self.caller.access, self.controls)
+        facts = self.facts
+        key = _key(facts.model, self.dialect, item, self.caller.access, self.controls, facts.era)
         assert key is not None, "a batch that may be kept has items that may be"
         return key
 
@@ -120,7 +138,14 @@ class Ask(NamedTuple):
             output_reasoning=output_reasoning,
             units=units,
             quality=quality,
+            tagged=self._tagged,
         )
+
+    @property
+    def _tagged(self) -> Tagged | None:
+        if not self.controls.tags:
+            return None
+        return Tagged(self.caller.access.tenant_id, self.facts.era.began, self.controls.tags)
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
@@ -144,10 +169,10 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace)
+        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace, controls.tags)
         name = (scope, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
-        if facts is None or not self._door.is_current(facts.model):
+        if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
             stated, parsed = _stated_in(call, parse(call, body))
             facts = self._read(call, access, merge(controls, stated), parsed)._replace(controls=stated)
             self._remember(name, facts)
@@ -157,11 +182,13 @@ class Understanding:
     def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
+        era = self._door.era(access, model)
         return Facts(
             model,
-            _key(model, dialect, request, access, controls),
+            _key(model, dialect, request, access, controls, era),
             request.takes_answers_as_kept,
             dialect.output_limit(request),
+            era,
         )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
@@ -192,20 +219,27 @@ def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, Inferen
 
 
 def _key(
-    model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls
+    model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls, era: Era
 ) -> bytes | None:
     scope = _scope(model, access, controls)
     if scope is None or not model.cache.enabled or not dialect.cacheable(request):
         return None
-    return answer_key(
+    key = answer_key(
         secret=access.cache_secret,
-        scope=scope,
+        scope=scope + _epoch(era, controls),
         model=model.name,
         version=model.version,
         upstream_digest=model.upstream_digest,
         surface=dialect.surface,
         canonical=dialect.canonical(request, model.cache.volatile_fields),
     )
+    return era.key(key)
+
+
+def _epoch(era: Era, controls: Controls) -> bytes:
+    """Return the part of the scope that every invalidation changes; nothing where there was none."""
+    epoch = era.epoch_of(controls.session, controls.tags)
+    return b"/epoch:%d" % epoch if epoch else b""
 
 
 def _scope(model: Model, access: Access, controls: Controls) -> bytes | None:

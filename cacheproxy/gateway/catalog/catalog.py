@@ -16,6 +16,7 @@ import msgspec
 
 from billing.money import billionths
 from billing.rating.price_book import PriceBook
+from cacheproxy.cache.epochs import Epochs, Invalidation, Place
 from cacheproxy.gateway.catalog.tariff import Tariff, tariff_at
 from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
 from cacheproxy.gateway.upstreams.secrets import read_secret
@@ -128,6 +129,7 @@ class Catalog:
         """Counts changes of the keys and plans."""
         self.models: dict[str, Model] = {}
         self.plans: dict[int, Plan] = {}
+        self.epochs = Epochs()
         self._accesses: dict[bytes, Access] = {}
         self._tariffs: dict[tuple[int, str], Tariff] = {}
 
@@ -239,6 +241,18 @@ def read_model(row: Row) -> Model:
         metering=msgspec.json.decode(row["metering"] or "{}"),
         upstream_digest=msgspec.json.encode([protocol, places, row["metering"]]),
     )
+
+
+def read_invalidation(row: Row) -> Invalidation:
+    """Return the invalidation in a row of ``gateway_invalidations``."""
+    place = Place(
+        model=row["model"],
+        version=row["version"],
+        session=row["session"].encode(),
+        tag=row["tag"].encode(),
+        key=row["key"].encode(),
+    )
+    return Invalidation(row["epoch"], row["tenant_id"], place)
 
 
 def _with_secret(target: Target) -> Target:

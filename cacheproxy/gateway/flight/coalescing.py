@@ -53,11 +53,11 @@ class Coalescing:
             await self._rendezvous.stop()
 
     def under_way(self, ask: Ask) -> Work | None:
-        """Return the work that *ask* may listen to."""
+        """Return the work that *ask* may listen to: none that began before an invalidation that may concern it."""
         if not ask.may_share or ask.facts.key is None:
             return None
         work = self._works.get(ask.facts.key)
-        return None if work is None or work.result.done() else work
+        return None if work is None or work.result.done() or work.leader.facts.era.is_over else work
 
     def announce(self, work: Work) -> None:
         """Let others listen to *work*, where its leader's call may be shared."""
@@ -172,6 +172,8 @@ class Coalescing:
                     self._tiers.memory.put(key, stored)
                     if work.begun and not work.ended:
                         break  # its last chunks were lost on the way
+                    if not work.begun and work.leader.has_ended(stored):
+                        break
                     return Found(stored, "coalesced")
                 if not (isinstance(message, Chunk) and _take(work, message)):
                     break
@@ -182,7 +184,9 @@ class Coalescing:
     def _welcome(self, key: bytes, who: bytes, tell: Tell) -> None:
         """Answer another gateway that asks for *key*: what there is so far, and from now on what comes."""
         work = self._works.get(key)
-        if work is None or work.remote:
+        if work is None or work.remote or work.leader.facts.era.is_over:
+            if work is not None and self._rendezvous is not None:
+                self._rendezvous.release(key, work.leader.call.event_id)
             tell(Over(key))
             return
         for number, part in enumerate(work.chunks):

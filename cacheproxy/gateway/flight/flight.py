@@ -84,6 +84,14 @@ class Flight:
             return None
         return self._remembered(ask)
 
+    def lead(self, ask: Ask) -> Work | None:
+        """Begin the work for a plain question that nothing limits; None where `serve` is to answer it."""
+        if ask.caller.rules is not None or ask.controls.only_if_cached or ask.request().stream:
+            return None
+        if IDEMPOTENCY_KEY in ask.call.headers or len(self._under_way) >= self._settings.max_upstream_calls:
+            return None
+        return None if self._coalescing.under_way(ask) else self._begin(ask, alone=False)
+
     def _understand(self, call: Call, caller: Caller, body: bytes) -> Ask:
         ask = call.ask = self._understanding.ask(call, caller, read_controls(call.headers), body)
         return ask

@@ -182,7 +182,7 @@ class Exchange:
             self._headers = headers
             self._send_body(body, last=True)
             return
-        lines = [STATUS_LINES[status], *self._connection.common_lines()]
+        lines = [_status_line(status), *self._connection.common_lines()]
         lines += map(b": ".join, headers)
         lines += (b"content-length: %d" % len(body), b"\r\n")
         head = b"\r\n".join(lines)
@@ -234,7 +234,7 @@ class Exchange:
             RuntimeError: a header holds what would let it become headers, or an answer, of its own.
         """
         status = self._status or 0
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status, *self._connection.common_lines()]
+        lines = [_status_line(status), *self._connection.common_lines()]
         lines += map(b": ".join, self._headers)
         named = dict(self._headers)
         self._frame(named, lines, length)
@@ -274,3 +274,7 @@ class Exchange:
         self._status, self._headers, self.keep_alive = 500, [PLAIN_TEXT], False
         self._left, self._chunked = None, False
         self._send_body(b"Internal Server Error", last=True)
+
+
+def _status_line(status: int) -> bytes:
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status

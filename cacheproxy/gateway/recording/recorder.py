@@ -127,7 +127,10 @@ class Recorder:
         if failure is None:
             self._metrics.batch_committed(len(batch), (time.perf_counter_ns() - started_ns) // 1000)
             self._loop.call_soon(_tell_all, batch, {})  # so that the next batch is on its way before
-            self._go_on()
+            if len(self._waiting) < LOOK_EVENTS:
+                self._loop.call_soon(self._go_on)  # a turn of the event loop, and more may share
+            else:
+                self._go_on()
             return
         if isinstance(failure, Overdue):
             self._went_away(DatabaseAway(describe(failure)))

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.rating.price_book import PriceBook
+from cacheproxy.cache.epochs import Epochs
 from cacheproxy.gateway.admission import caller_of
 from cacheproxy.gateway.call import Call
 from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan, Subscription
@@ -95,7 +96,7 @@ class Party:
         call = Call("/", ELSEWHERE, {}, _nothing, _nothing)
         tariff = tariff_at(self.plan.book, "small", call.now)
         assert tariff is not None
-        facts = Facts(MODEL, None, as_kept=True, output_limit=output)
+        facts = Facts(MODEL, None, as_kept=True, output_limit=output, era=Epochs().era(1, "small", "1"))
         return Ask(call, caller_of(self.access, 1, self.plan), PLAIN, body, facts, tariff, None)
 
     def counter(self, of: Budget) -> bytes:
