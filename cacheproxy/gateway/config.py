@@ -58,6 +58,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_dir: str | None = None
     """A local folder in which the processes of one port share their numbers; without it each speaks for itself."""
 
+    enable_cache: bool = True
+    """Off: every call asks its upstream, and nothing is kept. So may a model, a plan or a key say for itself."""
     memory_cache_bytes: int = 256 * MIB
     memory_cache_entries: int = MAX_ENTRIES
     memory_cache_policy: PolicyName = "w-tinylfu"
