@@ -10,6 +10,7 @@ from cacheproxy.cache.at_rest import AtRest
 from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send, read_headers
@@ -94,7 +95,14 @@ class Gateway:
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
+            Misses(
+                self._upstreams,
+                self._tiers,
+                self._recorder,
+                self._coalescing,
+                self._limits,
+                Sightings(self._redis),
+            ),
             delivery,
             self._idempotency,
         )

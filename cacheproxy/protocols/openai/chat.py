@@ -1,6 +1,6 @@
 """Chat completions, plain and streamed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cacheproxy.protocols import document
@@ -11,6 +11,7 @@ from cacheproxy.protocols.openai.fields import (
     OpenAIDialect,
     asking_for_usage,
     checked,
+    finish_reasons,
     model_of,
     objects,
     read_object,
@@ -45,6 +46,7 @@ class ChatDialect(OpenAIDialect):
     """OpenAI's chat, as spoken by OpenAI and by most others."""
 
     surface = "chat.completions"
+    default_temperature = 1.0
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return a chat request. The model is in the body."""
@@ -77,6 +79,10 @@ class ChatDialect(OpenAIDialect):
             return False
         choices = objects(answer.get("choices"))
         return bool(choices) and all(map(_has_ended_well, choices))
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return every choice's `finish_reason`."""
+        return finish_reasons(answer)
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return an estimate from the texts."""
