@@ -133,7 +133,8 @@ class Flight:
 
     async def _give_from_cache_only(self, ask: Ask) -> None:
         if ask.may_read and ask.batch(ask.request()) is not None:  # its items are kept, not the whole
-            return await self._delivery.attend(self._begin(ask, alone=True), ask)
+            await self._delivery.attend(self._begin(ask, alone=True), ask)
+            return
         found = await self._coalescing.find(ask) if ask.may_read else None
         if found is None:
             raise NotCached
