@@ -105,6 +105,8 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Paths into the request, to what never decides the answer, as a timestamp."""
     round_digits: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
     """Decimal places of the floats in tensors, embeddings' inputs and `predict` documents that count; None: all."""
+    file_field: Name | None = None
+    """Of a `predict` model: the field that holds a request's file, which counts by its content in any form."""
     cacheable: Cacheable = Cacheable()
     admit_after: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
     """Keep an answer when its question is asked for the first time, or for the second within an hour or two."""

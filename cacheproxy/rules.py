@@ -83,10 +83,8 @@ class ModelRules:
 
 
 def _rules(policy: CachePolicy, task: str) -> Rules:
-    reads = (task, policy.volatile_fields, policy.round_digits, policy.sensitive)
-    says_nothing = (
-        not task and not policy.volatile_fields and policy.round_digits is None and policy.sensitive is None
-    )
+    reads = (task, policy.volatile_fields, policy.round_digits, policy.file_field, policy.sensitive)
+    says_nothing = reads == ("", (), None, None, None)
     return Rules(
         policy,
         b"" if says_nothing else sha256(msgspec.json.encode(reads, order="sorted")).digest(),

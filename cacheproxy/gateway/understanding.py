@@ -254,6 +254,8 @@ def _key(
         return None
     if policy.round_digits is not None:
         request = dialect.rounded(request, policy.round_digits)
+    if policy.file_field is not None:
+        request = dialect.about_file(request, policy.file_field)
     key = answer_key(
         secret=access.cache_secret,
         scope=scope + rules.reading + _epoch(era, controls),

@@ -17,6 +17,17 @@ def keyed_file(content_type: str, digest: str) -> str:
     return f"{_SCHEME}{content_type};sha256,{digest}"
 
 
+def decoded(text: str) -> bytes | None:
+    """Return the bytes that a text is in base64, or as a data URL in base64; None where it is neither, or empty."""
+    head, comma, data = text.rpartition(",")
+    if comma and not (head.startswith(_SCHEME) and head.endswith(_ENCODED)):
+        return None
+    try:
+        return base64.b64decode(data, validate=True) or None
+    except ValueError:
+        return None
+
+
 def keyed(value: Any) -> Any:
     """Return a JSON value as it is keyed: each data URL as the file that it holds.
 

@@ -59,6 +59,14 @@ class Raw(NamedTuple):
     content: bytes
 
 
+class AboutFile(NamedTuple):
+    """A request as it is keyed where its file counts by content alone."""
+
+    digest: bytes
+    rest: Any
+    """All else that it says, as it is keyed."""
+
+
 class PredictDialect(JsonDialect):
     """Any document, form or file, unstreamed."""
 
@@ -75,6 +83,8 @@ class PredictDialect(JsonDialect):
     def canonical(self, request: InferenceRequest, volatile_fields: Sequence[str]) -> bytes:
         """Return the sorted JSON of the document or form without its volatile fields, or the bytes' digest."""
         said = request.document
+        if isinstance(said, AboutFile):
+            return b"file " + said.digest + document.canonical(document.without(said.rest, volatile_fields))
         if isinstance(said, Raw):
             return b"raw " + said.content_type + b" " + sha256(said.content).digest()
         if not isinstance(said, Form):
@@ -90,6 +100,15 @@ class PredictDialect(JsonDialect):
         if isinstance(said, Form | Raw):
             return request
         return msgspec.structs.replace(request, document=rounded(said, digits))
+
+    def about_file(self, request: InferenceRequest, field: str) -> InferenceRequest:
+        """Return raw bytes, a form's one file of that name, or a document's text in base64, beside the rest."""
+        said = request.document
+        if isinstance(said, Raw):
+            about: AboutFile | None = _about(said.content, {})
+        else:
+            about = (_about_file_of if isinstance(said, Form) else _about_text_of)(said, field)
+        return request if about is None else msgspec.structs.replace(request, document=about)
 
     def visible(self, request: InferenceRequest) -> Any:
         """Return the document; a form as an object with the list of each name's values; null for raw bytes."""
@@ -200,6 +219,28 @@ def _described(form: Form) -> dict[str, list[Any]]:
         known_by = {"type": file.content_type, "sha256": sha256(file.content).hexdigest()}
         described.setdefault(file.name, []).append(known_by)
     return described
+
+
+def _about(content: bytes | memoryview, rest: Any) -> AboutFile:
+    return AboutFile(sha256(content).digest(), rest)
+
+
+def _about_file_of(form: Form, field: str) -> AboutFile | None:
+    """Return the form as being about its file; None unless the field is one file."""
+    files = [file for file in form.files if file.name == field]
+    if len(files) != 1 or form.values(field):
+        return None
+    rest = {name: _keyed(values) for name, values in _described(form).items() if name != field}
+    return _about(files[0].content, rest)
+
+
+def _about_text_of(said: Any, field: str) -> AboutFile | None:
+    """Return the document as being about its file; None unless the field is a text in base64."""
+    text = said.get(field) if isinstance(said, dict) else None
+    content = contents.decoded(text) if isinstance(text, str) else None
+    if content is None:
+        return None
+    return _about(content, {name: contents.keyed(value) for name, value in said.items() if name != field})
 
 
 def _keyed(values: Any) -> Any:

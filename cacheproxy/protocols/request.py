@@ -171,6 +171,9 @@ class Dialect(Protocol):
     def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
         """Return the request to be keyed where a policy rounds: its inputs' floats with so many decimal places."""
 
+    def about_file(self, request: InferenceRequest, field: str) -> InferenceRequest:
+        """Return the request to be keyed where a policy says which field is its file, in whatever form that came."""
+
     def visible(self, request: InferenceRequest) -> Any:
         """Return the request as the paths of a policy see it: JSON, and what else it holds by its digest."""
 
@@ -259,6 +262,10 @@ class JsonDialect:
 
     def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
         """Return the request as it is: it has no numbers that nearly agree."""
+        return request
+
+    def about_file(self, request: InferenceRequest, field: str) -> InferenceRequest:
+        """Return the request as it is: the surface says itself what is a file."""
         return request
 
     def visible(self, request: InferenceRequest) -> Any:

@@ -19,6 +19,7 @@ TASK = {"name": "sentiment", "when": {"path": "/metadata/task", "equals": "senti
         ({"unheard_of": 1}, r"unknown field `unheard_of`"),
         ({"volatile_fields": ["a"]}, r"^cache.volatile_fields\[0\]"),
         ({"round_digits": 16}, r"^cache.round_digits"),
+        ({"file_field": "/image"}, r"^cache.file_field"),
         ({"cacheable": {"finish_reasons": []}}, r"^cache.cacheable.finish_reasons"),
         ({"sensitive": {}}, r"^cache.sensitive: say what it is"),
         ({"sensitive": {"detect": ["names"]}}, r"^cache.sensitive.detect"),

@@ -90,6 +90,8 @@ def test_other_ways_of_reading_are_other_questions() -> None:
         rules(volatile_fields=["/b"]).base.reading,
         rules(round_digits=2).base.reading,
         rules(round_digits=3).base.reading,
+        rules(file_field="a").base.reading,
+        rules(file_field="b").base.reading,
         rules(sensitive={"detect": ["card"]}).base.reading,
         rules(sensitive={"detect": ["card"], "action": "mask"}).base.reading,
         rules(tasks=[{"name": "t", "when": when, "policy": {}}]).of({"a": 1}).reading,

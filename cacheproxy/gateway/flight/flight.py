@@ -132,6 +132,9 @@ class Flight:
         return answer if answer is not None and ask.is_young_enough(answer, ask.call.now_ms) else None
 
     async def _give_from_cache_only(self, ask: Ask) -> None:
+        if ask.may_read and ask.batch(ask.request()) is not None:  # its items are kept, not the whole
+            await self._delivery.attend(self._begin(ask, alone=True), ask)
+            return
         found = await self._coalescing.find(ask) if ask.may_read else None
         if found is None:
             raise NotCached

@@ -21,7 +21,7 @@ from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits
+from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits, NotCached
 from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.refusals import Refusals
@@ -156,8 +156,15 @@ class Misses:
         return _failure(work.leader, answer)
 
     async def _compute(self, work: Work, request: InferenceRequest) -> Computed | Led:
-        """Return what the upstream gives for some items of a batch; a failure as it is to be passed on."""
+        """Return what the upstream gives for some items of a batch; a failure as it is to be passed on.
+
+        Raises:
+            NotCached: the client wants to have nothing computed.
+            UpstreamError: the upstream failed, or its answer is none.
+        """
         ask, started_ns = work.leader, time.perf_counter_ns()
+        if ask.controls.only_if_cached:
+            raise NotCached
         upstream_answer = await self._exchange(work, request)
         assert upstream_answer is not None, "batches are not streamed"
         upstream_us = _since_us(started_ns)

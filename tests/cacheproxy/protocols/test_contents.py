@@ -92,3 +92,71 @@ def test_the_upstream_gets_each_as_it_came() -> None:
     said = {"image": url()}
     request = DIALECT.parse(Incoming(msgspec.json.encode(said), {}, "ocr"))
     assert msgspec.json.decode(DIALECT.upstream_call(request, "small").body) == said
+
+
+def about(body: bytes, content_type: str, *, volatile: tuple[str, ...] = ()) -> bytes:
+    """Return what a request is keyed by where its file stands in the field `image`."""
+    request = DIALECT.parse(Incoming(body, {b"content-type": content_type.encode()}, "ocr"))
+    return DIALECT.canonical(DIALECT.about_file(request, "image"), volatile)
+
+
+def about_json(**fields: Any) -> bytes:
+    return about(msgspec.json.encode(fields), "application/json")
+
+
+def about_form(*fields: tuple[str, str], files: list[tuple[str, bytes]]) -> bytes:
+    parts = tuple(File(field, "a.png", "image/png", memoryview(content)) for field, content in files)
+    header, body = write_form(Form(fields, parts))
+    return about(body, header[1].decode())
+
+
+PLAIN = base64.b64encode(PNG).decode()
+
+
+def test_a_named_file_counts_by_its_content_in_any_form() -> None:
+    forms = {
+        about(PNG, "image/png"),
+        about(PNG, "application/octet-stream"),
+        about_json(image=url()),
+        about_json(image=url(kind="image/jpeg")),
+        about_json(image=PLAIN),
+        about_form(files=[("image", PNG)]),
+    }
+    assert len(forms) == 1
+
+
+def test_all_else_beside_a_named_file_counts_as_well() -> None:
+    assert about_json(image=PLAIN, lang="en") == about_form(("lang", "en"), files=[("image", PNG)])
+    others = [
+        about(PNG, "image/png"),
+        about(PNG + b"x", "image/png"),
+        about_json(image=PLAIN, lang="en"),
+        about_json(image=PLAIN, lang="de"),
+        about_json(image=PLAIN, mask=url()),
+        about_json(picture=PLAIN),
+        about_form(("image", PLAIN), files=[("image", PNG)]),
+        about_form(files=[("image", PNG), ("image", PNG)]),
+        about_form(files=[("mask", PNG)]),
+    ]
+    assert len(set(others)) == len(others)
+    assert about_json(image=PLAIN, mask=url()) == about_form(files=[("mask", PNG), ("image", PNG)])
+
+
+def test_volatile_fields_beside_a_named_file_decide_nothing() -> None:
+    said = msgspec.json.encode({"image": PLAIN, "sent_at": "9:41"})
+    header, form = write_form(Form((("sent_at", "9:42"),), (File("image", "a", "", memoryview(PNG)),)))
+    keyed = {
+        about(said, "application/json", volatile=("/sent_at",)),
+        about(form, header[1].decode(), volatile=("/sent_at",)),
+        about(PNG, "image/png", volatile=("/sent_at",)),
+    }
+    assert len(keyed) == 1
+
+
+@pytest.mark.parametrize(
+    "image", ["https://example.com/a.png", "", ",QUJD", "data:,abcd", "no image", 7, None]
+)
+def test_what_is_no_file_counts_as_it_is_written(image: object) -> None:
+    said = {"image": image}
+    assert about_json(**said) == as_json(**said)
+    assert about(b"[1]", "application/json") == b"[1]"
