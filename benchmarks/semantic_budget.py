@@ -1,14 +1,17 @@
 """What an error budget holds: 20,000 calls of made-up traffic through it, many times, well-behaved and not.
 
 45 of 100 calls find a candidate; its score and the cell of its vector are drawn, and whether its answer is wrong is
-drawn too, by the case's own error, which the budget is not told. Printed are means over seeds and, of the realised
-error, what 95 of 100 seeds stay under.
+drawn too, by the case's own error, which the budget is not told. Printed are means over seeds, and of the
+realised error its worst.
 """
 
+import itertools
 import random
 import statistics
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -18,7 +21,7 @@ from cacheproxy.semantic.budget.rules import CELLS, LEAST_SCORE, Rules, region_o
 
 REQUESTS = 20_000
 FOUND = 0.45
-SEEDS = 20
+SEEDS = 12
 DRIFTS_AT = REQUESTS // 2
 BAD_CELL = 3
 BUDGET = 0.01
@@ -105,14 +108,18 @@ def simulate(error: Error, rules: Rules, seed: int) -> Run:
     return Run(hits, wrong_hits, checked, budget.account.state.drifts, shut_at, points)
 
 
+def _run(rules_name: str, case: str, seed: int) -> Run:
+    return simulate(CASES[case], RULES[rules_name], seed)
+
+
 def main() -> None:
     """Simulate every case under every rules, print the table, write the JSON and the plot."""
     rows, worst = [], 0.0
-    for rules_name, rules in RULES.items():
-        for case, error in CASES.items():
-            runs = [simulate(error, rules, seed) for seed in range(SEEDS)]
-            under = statistics.quantiles([run.of_calls for run in runs], n=20)[-1]
-            worst = max(worst, under)
+    with ProcessPoolExecutor() as pool:
+        for rules_name, case in itertools.product(RULES, CASES):
+            runs = list(pool.map(_run, repeat(rules_name), repeat(case), range(SEEDS)))
+            highest = max(run.of_calls for run in runs)
+            worst = max(worst, highest)
             shut_after = [run.shut_at - DRIFTS_AT for run in runs if run.drifts and run.shut_at is not None]
             rows.append(
                 {
@@ -120,7 +127,7 @@ def main() -> None:
                     "case": case,
                     "hits, %": round(100 * statistics.fmean(run.hits for run in runs) / REQUESTS, 1),
                     "wrong of calls, %": round(100 * statistics.fmean(run.of_calls for run in runs), 2),
-                    "95 of 100 under, %": round(100 * under, 2),
+                    "at worst, %": round(100 * highest, 2),
                     "wrong of hits, %": round(100 * statistics.fmean(run.of_hits for run in runs), 2),
                     "hits checked, %": round(
                         100 * sum(run.checked for run in runs) / max(1, sum(run.hits for run in runs)), 1
@@ -129,7 +136,7 @@ def main() -> None:
                     "after calls": f"{statistics.fmean(shut_after):.0f}" if shut_after else "",
                 }
             )
-    target = Target("realised error that 95 of 100 seeds stay under, worst case", worst, BUDGET, at_most=True)
+    target = Target("wrong of calls, worst seed of the worst case", worst, BUDGET, at_most=True)
     report("semantic_budget", f"{REQUESTS:,} calls, {SEEDS} seeds", rows, [target])
     draw_plot(path("semantic_budget.svg") if len(sys.argv) < 2 else Path(sys.argv[1]))
 

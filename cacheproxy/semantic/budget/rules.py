@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from cacheproxy.policy import Semantic
 from cacheproxy.semantic.encoder import Vectors
 from cacheproxy.semantic.room import directions
 
@@ -35,6 +36,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """The score from which on an operator trusts the verifier, whatever its calibration."""
     least_check_rate: Share = 0.05
     """The share of the hits that is checked when all is well."""
+
+
+def rules_of(policy: Semantic) -> Rules:
+    """Return the rules that a model's policy states."""
+    return Rules(
+        budget=policy.error_budget,
+        wrong_of_hits=policy.wrong_of_hits,
+        trust=policy.trust,
+        open_from=policy.threshold,
+    )
 
 
 def band_of(score: float) -> int:

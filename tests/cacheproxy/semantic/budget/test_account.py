@@ -35,11 +35,8 @@ def test_an_operator_may_trust_lower_scores() -> None:
 
 def test_without_trust_nothing_is_served_before_it_is_proven() -> None:
     account = Account(Rules(trust=0))
-    assert account.state.shut
-    after(account, SURE, right=50)
-    assert account.state.shut
-    after(account, SURE, right=100)
-    assert not account.state.shut
+    shut = [after(account, SURE, right=checks).state.shut for checks in (0, 50, 100)]
+    assert shut == [True, True, False]
     assert account.proven < account.tolerance
 
 
