@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from cacheproxy.semantic.budget.bounds import proves_more, upper
-from cacheproxy.semantic.budget.rules import BANDS, CELLS, Rules, calibrated_error
+from cacheproxy.semantic.budget.rules import BANDS, REGIONS, Rules, calibrated_error
 
 LOOKUP_MEMORY = 5000
 BAND_MEMORY = 300
@@ -92,8 +92,10 @@ class Account:
 
         A band of scores must be estimated to be, by calibration and checks; a region in it must not be proven not to.
         """
-        band = region % len(BANDS)
-        return not self._is_proven_bad(region) and self._estimate(band) <= self.tolerance
+        tally = self.state.regions.get(region)
+        if tally is not None and self._proves_bad(tally):
+            return False
+        return self._estimate(region % len(BANDS)) <= self.tolerance
 
     def look_up(self, lookups: int, candidates: int) -> None:
         """Count calls that looked for another wording, and those that found one the verifier lets pass."""
@@ -109,7 +111,7 @@ class Account:
             state.proof.add(wrong=wrong)
             if not state.shut:
                 self._suspect(wrong=wrong)
-        for tally in self._of_band(region % len(BANDS)).values():
+        for tally in self._of_band(region % len(BANDS)):
             tally.fade()
         state.regions.setdefault(region, Tally()).add(wrong=wrong)
         self._settle()
@@ -153,19 +155,20 @@ class Account:
             error = min(error, tolerance * WELL_UNDER)
         elif error > tolerance * WELL_UNDER:
             error = max(error, tolerance * CLOSED)
-        tallies = [tally for region, tally in self._of_band(band).items() if not self._is_proven_bad(region)]
         weight = BAND_TRUST * rules.trust / tolerance + 1
-        wrong, checks = sum(tally.wrong for tally in tallies), sum(tally.checks for tally in tallies)
-        return (wrong + error * weight) / (checks + weight)
+        wrong, checks = error * weight, weight
+        for tally in self._of_band(band):
+            if not self._proves_bad(tally):
+                wrong += tally.wrong
+                checks += tally.checks
+        return wrong / checks
 
-    def _of_band(self, band: int) -> dict[int, Tally]:
+    def _of_band(self, band: int) -> list[Tally]:
         regions = self.state.regions
-        return {
-            region: regions[region]
-            for region in range(band, CELLS * len(BANDS), len(BANDS))
-            if region in regions
-        }
+        return [regions[region] for region in range(band, REGIONS, len(BANDS)) if region in regions]
 
-    def _is_proven_bad(self, region: int) -> bool:
-        tally = self.state.regions.get(region)
-        return tally is not None and proves_more(tally.wrong, tally.checks, self.tolerance, self.rules.alpha)
+    def _proves_bad(self, tally: Tally) -> bool:
+        allowed = self.tolerance * tally.checks
+        return tally.wrong > allowed and proves_more(
+            tally.wrong, tally.checks, self.tolerance, self.rules.alpha
+        )

@@ -16,6 +16,7 @@ candidate: it is neither served nor learned from."""
 LEAST_SCORE = BANDS[0]
 CELLS = 16
 """Parts of the space of vectors, told apart by the signs of four projections."""
+REGIONS = CELLS * len(BANDS)
 
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
