@@ -21,7 +21,7 @@ from cacheproxy.semantic.budget.rules import CELLS, LEAST_SCORE, Rules, region_o
 
 REQUESTS = 20_000
 FOUND = 0.45
-SEEDS = 10
+SEEDS = 20
 DRIFTS_AT = REQUESTS // 2
 BAD_CELL = 3
 BUDGET = 0.01
