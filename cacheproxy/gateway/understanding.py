@@ -22,7 +22,9 @@ from cacheproxy.gateway.catalog.catalog import Access, Model
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
 from cacheproxy.gateway.errors import BadRequest
+from cacheproxy.policy import CachePolicy
 from cacheproxy.protocols.request import Answer, Batch, Dialect, Incoming, InferenceRequest, InvalidRequest
+from cacheproxy.rules import Rules
 from metering.tokens import TokenPools
 
 MAX_REMEMBERED = 16_384
@@ -34,10 +36,14 @@ class Facts(NamedTuple):
     """What is remembered of a body."""
 
     model: Model
+    rules: Rules
+    """How its answer is cached: the model's rules, or those of the task that it is."""
     key: bytes | None
     """Where the answer is kept; None where it may not be."""
     as_kept: bool
     """Whether a stored answer can be given as it is."""
+    shares: bool
+    """Whether it may wait for another's answer, and others for its own."""
     output_limit: int | None
     """The tokens of output that it asks for at most, where it says so."""
     era: Era
@@ -76,7 +82,7 @@ class Ask(NamedTuple):
     @property
     def may_share(self) -> bool:
         """Whether the call may wait for another's answer, and others for its own."""
-        return self.may_read and self.facts.model.cache.coalesce
+        return self.may_read and self.facts.shares
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
@@ -103,16 +109,21 @@ class Ask(NamedTuple):
 
     def batch(self, request: InferenceRequest) -> Batch | None:
         """Return the request as a batch whose items are kept one by one, or None."""
-        if self.facts.key is None or not self.facts.model.cache.batches:
+        policy = self.facts.rules.policy
+        if self.facts.key is None or not policy.batches:
             return None
-        return self.dialect.batch(request, self.facts.model.cache.batch)
+        return self.dialect.batch(request, policy.batch)
 
     def key_of(self, item: InferenceRequest) -> bytes:
         """Return the key of one item of this batch: the one that it has when it is asked for alone."""
         facts = self.facts
-        key = _key(facts.model, self.dialect, item, self.caller.access, self.controls, facts.era)
+        key = _key(facts.model, facts.rules, self.dialect, item, self.caller.access, self.controls, facts.era)
         assert key is not None, "a batch that may be kept has items that may be"
         return key
+
+    def unkept(self) -> "Ask":
+        """Return the call as one that neither reads nor writes the cache, as if its client had said `no-store`."""
+        return self._replace(controls=self.controls._replace(no_store=True))
 
     def stored(
         self,
@@ -124,7 +135,7 @@ class Ask(NamedTuple):
         output_reasoning: int = 0,
     ) -> StoredAnswer:
         """Return an answer that was computed for this call as it is to be kept, under the model's policy."""
-        now_ms, policy = time.time_ns() // 1_000_000, self.facts.model.cache
+        now_ms, policy = time.time_ns() // 1_000_000, self.facts.rules.policy
         ttl_seconds = min(policy.ttl_seconds, self.controls.ttl_seconds or policy.ttl_seconds)
         expires_at_ms = expiry_ms(now_ms, ttl_seconds, policy.ttl_jitter)
         return StoredAnswer(
@@ -170,25 +181,33 @@ class Understanding:
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
         scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace, controls.tags)
-        name = (scope, call.path, said, digest)
+        name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
             stated, parsed = _stated_in(call, parse(call, body))
-            facts = self._read(call, access, merge(controls, stated), parsed)._replace(controls=stated)
+            facts = self._read(call, access, merge(controls, stated), stated, parsed)
+            if not caller.enable_cache:
+                facts = facts._replace(key=None)
             self._remember(name, facts)
         tariff = self._door.tariff(caller, facts.model, call.now)
         return Ask(call, caller, merge(controls, facts.controls), body, facts, tariff, parsed)
 
-    def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
+    def _read(
+        self, call: Call, access: Access, controls: Controls, stated: Controls, request: InferenceRequest
+    ) -> Facts:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
-        era = self._door.era(access, model)
+        rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
+        era = self._door.era(access, model, rules.policy.tags)
         return Facts(
             model,
-            _key(model, dialect, request, access, controls, era),
+            rules,
+            _key(model, rules, dialect, request, access, controls, era),
             request.takes_answers_as_kept,
+            rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
             era,
+            stated,
         )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
@@ -219,19 +238,30 @@ def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, Inferen
 
 
 def _key(
-    model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls, era: Era
+    model: Model,
+    rules: Rules,
+    dialect: Dialect,
+    request: InferenceRequest,
+    access: Access,
+    controls: Controls,
+    era: Era,
 ) -> bytes | None:
-    scope = _scope(model, access, controls)
-    if scope is None or not model.cache.enabled or not dialect.cacheable(request):
+    policy = rules.policy
+    scope = _scope(policy, access, controls)
+    if scope is None or not policy.enabled or not dialect.cacheable(request):
         return None
+    if rules.chooses and not rules.take(dialect, request):
+        return None
+    if policy.round_digits is not None:
+        request = dialect.rounded(request, policy.round_digits)
     key = answer_key(
         secret=access.cache_secret,
-        scope=scope + _epoch(era, controls),
+        scope=scope + rules.reading + _epoch(era, controls),
         model=model.name,
         version=model.version,
         upstream_digest=model.upstream_digest,
         surface=dialect.surface,
-        canonical=dialect.canonical(request, model.cache.volatile_fields),
+        canonical=dialect.canonical(request, policy.volatile_fields),
     )
     return era.key(key)
 
@@ -242,10 +272,10 @@ def _epoch(era: Era, controls: Controls) -> bytes:
     return b"/epoch:%d" % epoch if epoch else b""
 
 
-def _scope(model: Model, access: Access, controls: Controls) -> bytes | None:
+def _scope(policy: CachePolicy, access: Access, controls: Controls) -> bytes | None:
     """Return whose answers these are; None where the policy wants a session and the call names none."""
-    if model.cache.scope == "session" and not controls.session:
+    if policy.scope == "session" and not controls.session:
         return None
-    owner = b"key:%d" % access.api_key_id if model.cache.scope == "key" else b"tenant:%d" % access.tenant_id
+    owner = b"key:%d" % access.api_key_id if policy.scope == "key" else b"tenant:%d" % access.tenant_id
     session, namespace = controls.session, controls.namespace
     return b"%b/%d:%b/%d:%b" % (owner, len(session), session, len(namespace), namespace)

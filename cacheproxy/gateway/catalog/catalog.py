@@ -21,6 +21,7 @@ from cacheproxy.gateway.catalog.tariff import Tariff, tariff_at
 from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
 from cacheproxy.gateway.upstreams.secrets import read_secret
 from cacheproxy.policy import CachePolicy
+from cacheproxy.rules import ModelRules
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Model(msgspec.Struct, frozen=True):
     protocol: str
     targets: tuple[Target, ...]
     retry: Literal["safe", "any"]
-    cache: CachePolicy
+    rules: ModelRules
+    """How its answers are cached."""
     metering: dict[str, Any]
     upstream_digest: bytes
     """Stands for targets and metering rule in the cache key: another server, or count, is another answer.
@@ -210,6 +212,7 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
                 tokens_per_minute=row["tokens_per_minute"],
                 concurrent_requests=row["concurrent_requests"],
                 max_output_tokens=row["max_output_tokens"],
+                enable_cache=row["enable_cache"],
             ),
             budgets=known.budgets if known else read_budgets(row["budgets"]),
             allowed_models=frozenset(row["allowed_models"]),
@@ -237,7 +240,7 @@ def read_model(row: Row) -> Model:
         protocol=protocol,
         targets=targets,
         retry=row["retry"],
-        cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
+        rules=ModelRules(msgspec.json.decode(row["cache"] or "{}", type=CachePolicy)),
         metering=msgspec.json.decode(row["metering"] or "{}"),
         upstream_digest=msgspec.json.encode([protocol, places, row["metering"]]),
     )
