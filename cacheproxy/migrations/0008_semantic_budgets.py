@@ -15,5 +15,5 @@ COMMENT ON TABLE cacheproxy_semanticbudget IS 'How often semantic hits were foun
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cacheproxy", "0006_semantic_entries")]
+    dependencies = [("cacheproxy", "0007_cache_switches_in_views")]
     operations = [migrations.RunSQL(TABLE, "DROP TABLE cacheproxy_semanticbudget")]
