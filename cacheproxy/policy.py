@@ -32,7 +32,16 @@ class PolicyError(ValueError):
 class Semantic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a reworded request may share an answer. Kept for the semantic tier; exact hits do not need it."""
 
-    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """The verifier's score from which on hits are open before any check; None: as its calibration says."""
+    error_budget: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.01
+    """Of the calls that look for a reworded question, the share that may get a wrong answer."""
+    wrong_of_hits: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
+    """Of the semantic hits, the share that may be wrong, however few they are."""
+    trust: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 20.0
+    """What the verifier's calibration counts for before there are checks; 0: hits must be proved first."""
+    encoder: str | None = None
+    """A model of the catalog whose embeddings are searched; None: the local one."""
 
 
 class Cacheable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
