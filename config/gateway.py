@@ -3,8 +3,12 @@
 import gc
 from collections.abc import Awaitable, Callable, MutableMapping
 from hmac import compare_digest
-from typing import Any
+from typing import Any, cast, get_args
 
+from cacheproxy.cache.answer import MAX_ANSWER_BYTES
+from cacheproxy.cache.at_rest import COMPRESS_FROM_BYTES, COMPRESSION_LEVEL
+from cacheproxy.cache.eviction import PolicyName
+from cacheproxy.cache.memory import MAX_ENTRIES
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.http.exchange import Exchange
@@ -24,7 +28,7 @@ def gateway_settings() -> GatewaySettings:
     """Return the gateway's settings from the environment.
 
     Raises:
-        MissingSetting: ``DATABASE_URL`` or a secret is missing.
+        MissingSetting: ``DATABASE_URL`` or a secret is missing, or a setting is not what it may be.
     """
     database_url = env.text("DATABASE_URL")
     if not database_url:
@@ -46,7 +50,29 @@ def gateway_settings() -> GatewaySettings:
         max_upstream_attempts=env.integer("MAX_UPSTREAM_ATTEMPTS", 3),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
+        memory_cache_entries=env.integer("MEMORY_CACHE_ENTRIES", MAX_ENTRIES),
+        memory_cache_policy=cast(
+            "PolicyName", env.choice("MEMORY_CACHE_POLICY", get_args(PolicyName), "w-tinylfu")
+        ),
+        max_cached_answer_bytes=env.integer("MAX_CACHED_ANSWER_BYTES", MAX_ANSWER_BYTES),
+        cache_compress_from_bytes=env.integer("CACHE_COMPRESS_FROM_BYTES", COMPRESS_FROM_BYTES),
+        cache_compression_level=env.integer("CACHE_COMPRESSION_LEVEL", COMPRESSION_LEVEL),
+        cache_encryption_keys=_encryption_keys(),
+        redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
+        redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
     )
+
+
+def _encryption_keys() -> str:
+    text = env.text("CACHE_ENCRYPTION_KEYS")
+    if text:
+        from cacheproxy.cache.sealing import BadKeys, Keyring  # its package is large
+
+        try:
+            Keyring.parse(text)
+        except BadKeys as problem:
+            raise env.MissingSetting(f"CACHE_ENCRYPTION_KEYS: {problem}") from problem
+    return text
 
 
 class Server:

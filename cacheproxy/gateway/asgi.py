@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cacheproxy.cache.at_rest import AtRest
+from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.sightings import Sightings
@@ -38,6 +40,7 @@ from cacheproxy.gateway.telemetry.observer import Observer
 from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import find_route
+from cacheproxy.redis_breaker import NEVER
 from cacheproxy.redis_link import RedisLink, open_link
 
 if TYPE_CHECKING:
@@ -70,10 +73,9 @@ class Gateway:
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
         self._observer = Observer(self.metrics, log_calls=settings.log_calls)
-        self._redis = self._link(settings.redis_budget_seconds)
+        self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
-        shared = RedisCache(self._redis) if self._redis is not None else None
-        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._tiers = self._build_tiers()
         self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
@@ -243,23 +245,51 @@ class Gateway:
         read("upstream_calls_repeated", lambda: upstreams.repeated)
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
-        read("memory_cache_evictions", lambda: memory.evictions)
+        read("memory_cache_departures", lambda: memory.departures)
+        read("memory_cache_misses", lambda: memory.misses)
         read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
         read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
-            read("redis_damaged_answers", lambda: redis.damaged)
+            read("redis_damaged_answers", lambda: redis.codec.damaged)
+            read("redis_foreign_answers", lambda: redis.codec.foreign)
+            read("redis_breaker_state", lambda: redis.breaker[0])
+            read("redis_breaker_openings", lambda: redis.breaker[1])
         if spool is not None:
             read("spool_batches", lambda: spool.last_depth)
 
-    def _rendezvous(self) -> Rendezvous | None:
-        if self._redis is None or self._settings.redis_url is None:
-            return None
-        return Rendezvous(self._redis, self._settings.redis_url)
+    def _build_tiers(self) -> Tiers:
+        settings = self._settings
+        memory = MemoryCache(
+            settings.memory_cache_bytes,
+            max_entries=settings.memory_cache_entries,
+            max_answer_bytes=settings.max_cached_answer_bytes,
+            policy=settings.memory_cache_policy,
+        )
+        return Tiers(memory, RedisCache(self._redis, _codec(settings)) if self._redis is not None else None)
 
-    def _link(self, budget_seconds: float) -> RedisLink | None:
+    def _rendezvous(self) -> Rendezvous | None:
+        if self._redis is None or self._tiers.redis is None or self._settings.redis_url is None:
+            return None
+        return Rendezvous(self._redis, self._settings.redis_url, self._tiers.redis.codec)
+
+    def _link(self, budget_seconds: float, late_allowed: int = NEVER) -> RedisLink | None:
         url = self._settings.redis_url
-        return open_link(url, budget_seconds=budget_seconds) if url else None
+        return open_link(url, budget_seconds=budget_seconds, late_allowed=late_allowed) if url else None
+
+
+def _codec(settings: GatewaySettings) -> AnswerCodec:
+    keyring = None
+    if settings.cache_encryption_keys:
+        from cacheproxy.cache.sealing import Keyring  # its package is large
+
+        keyring = Keyring.parse(settings.cache_encryption_keys)
+    at_rest = AtRest(
+        compress_from_bytes=settings.cache_compress_from_bytes,
+        level=settings.cache_compression_level,
+        keyring=keyring,
+    )
+    return AnswerCodec(at_rest, max_answer_bytes=settings.max_cached_answer_bytes)
 
 
 def _tracing(settings: GatewaySettings) -> "Tracing | None":

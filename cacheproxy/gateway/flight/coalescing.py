@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer
+from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.flight.rendezvous import (
@@ -21,7 +21,6 @@ from cacheproxy.gateway.flight.rendezvous import (
     Message,
     Over,
     Rendezvous,
-    done,
 )
 from cacheproxy.gateway.flight.work import Found, Led, Work
 from cacheproxy.gateway.understanding import Ask
@@ -104,10 +103,17 @@ class Coalescing:
             return
         if self._works.get(key) is work:
             del self._works[key]
-            for tell in self._afar.pop(key, {}).values():
-                tell(done(key, stored) if stored is not None else Over(key))
+            await self._tell_afar(key, stored)
         if self._rendezvous is not None:
             self._rendezvous.release(key, ask.call.event_id)
+
+    async def _tell_afar(self, key: bytes, stored: StoredAnswer | None) -> None:
+        """Tell the gateways that listen to *key* what came of it."""
+        listeners = self._afar.pop(key, {})
+        if listeners and self._rendezvous is not None:
+            message = Over(key) if stored is None else await self._rendezvous.done(key, stored)
+            for tell in listeners.values():
+                tell(message)
 
     async def _keep(self, redis: RedisCache, work: Work, name: bytes, answer: StoredAnswer) -> None:
         ask = work.leader
@@ -162,7 +168,7 @@ class Coalescing:
                     if (await self._claim(rendezvous, work.leader)).holder == holder:
                         continue
                     break
-                if isinstance(message, Done) and (stored := decode_answer(message.answer)) is not None:
+                if isinstance(message, Done) and (stored := await rendezvous.received(message)) is not None:
                     self._tiers.memory.put(key, stored)
                     if work.begun and not work.ended:
                         break  # its last chunks were lost on the way

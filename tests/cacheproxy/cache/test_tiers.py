@@ -12,7 +12,7 @@ from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers, expiry_ms
 from cacheproxy.redis_link import RedisLink
-from tests.cacheproxy.cache.conftest import NOW_MS
+from tests.cacheproxy.cache.conftest import NOW_MS, make_codec
 
 Make = Callable[..., StoredAnswer]
 
@@ -20,7 +20,7 @@ Make = Callable[..., StoredAnswer]
 @pytest.fixture
 def shared(link: RedisLink) -> RedisCache:
     """Give the shared tier."""
-    return RedisCache(link)
+    return RedisCache(link, make_codec())
 
 
 async def test_an_answer_found_in_redis_is_kept_in_memory(shared: RedisCache, make_answer: Make) -> None:
