@@ -54,6 +54,10 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "sweep_cache_statistics": {
+            "task": "cacheproxy.tasks.sweep_cache_statistics",
+            "schedule": crontab(hour="3", minute="41"),
+        },
         "push_invoices": {
             "task": "billing.stripe_tasks.push_invoices",
             "schedule": 60.0,
