@@ -191,6 +191,28 @@ class CacheStatistic(models.Model):
         return f"{self.hour:%Y-%m-%d %H:00} {self.model}: {self.result} {self.calls}"
 
 
+class KeptRequest(models.Model):
+    """A request of a tenant who lets its content be kept, and how often it was asked: what a warm-up sends again."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="kept_requests")
+    digest = models.BinaryField()
+    path = models.CharField(max_length=500)
+    model = models.CharField(max_length=200)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    times = models.BigIntegerField()
+    first_asked_at = models.DateTimeField()
+    last_asked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["tenant", "-times", "id"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "digest"], name="kept_request_once")]
+        indexes = [models.Index(fields=["tenant", "last_asked_at"], name="kept_request_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.model} ({self.times} times)"
+
+
 class CacheInvalidation(models.Model):
     """An end of all answers of the cache that match all that is stated; of every one where nothing is.
 

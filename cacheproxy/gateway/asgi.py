@@ -29,6 +29,7 @@ from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.recording.spool import Spool
@@ -75,8 +76,9 @@ class Gateway:
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
         self._tally = Tally(max_names=settings.max_metric_names)
-        self._statistics = Statistics(settings, self._tally)
-        self._observer = Observer(self.metrics, self._tally, log_calls=settings.log_calls)
+        kept_requests = KeptRequests(settings)
+        self._statistics = Statistics(settings, self._tally, kept_requests)
+        self._observer = Observer(self.metrics, self._tally, kept_requests, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         self._tiers = self._build_tiers()

@@ -3,6 +3,7 @@
 import logging
 
 from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.telemetry.tally import Tally
 from metering.usage_event import UsageEvent
@@ -13,9 +14,12 @@ calls = logging.getLogger("cacheproxy.gateway.calls")
 class Observer:
     """Looks at every metered call once, after its last byte."""
 
-    def __init__(self, metrics: Metrics, tally: Tally, *, log_calls: bool) -> None:
+    def __init__(
+        self, metrics: Metrics, tally: Tally, kept_requests: KeptRequests, *, log_calls: bool
+    ) -> None:
         self._metrics = metrics
         self._tally = tally
+        self._kept_requests = kept_requests
         self._log_calls = log_calls
 
     def over(self, call: Call) -> None:
@@ -38,7 +42,9 @@ class Observer:
             call.trace.end(model, outcome)
 
     def _count(self, call: Call, event: UsageEvent) -> None:
-        found = call.found
+        found, ask = call.found, call.ask
+        if ask is not None and ask.caller.access.keep_content:
+            self._kept_requests.note(call, ask)
         if found is not None:
             stored, tier = found.stored, found.tier if found.how == "exact" else found.how
             age_ms = call.now_ms - stored.stored_at_ms

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import AWAY, DatabaseAway, connect, describe
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.tasks import end
 from cacheproxy.gateway.telemetry.tally import Counts, Key, Tally, add
 
@@ -36,9 +37,10 @@ ON CONFLICT (hour, tenant_id, model, result) DO UPDATE SET
 class Statistics:
     """The way of one process's tally to the table."""
 
-    def __init__(self, settings: GatewaySettings, tally: Tally) -> None:
+    def __init__(self, settings: GatewaySettings, tally: Tally, kept_requests: KeptRequests) -> None:
         self._settings = settings
         self._tally = tally
+        self._kept_requests = kept_requests
         self._waiting: dict[tuple[datetime, Key], Counts] = {}
         self._hour = _hour(time.time())
         self._away = False
@@ -55,7 +57,8 @@ class Statistics:
             await self.write()
 
     async def write(self) -> None:
-        """Write what was counted since the last time, as of the hour that began before."""
+        """Write what was counted since the last time, as of the hour that began before; and the requests kept."""
+        await self._kept_requests.write()
         self._collect(self._tally.take())
         self._hour = _hour(time.time())
         if not self._waiting:

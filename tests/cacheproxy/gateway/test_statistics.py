@@ -9,6 +9,7 @@ import pytest
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.telemetry.metrics import OTHER
 from cacheproxy.gateway.telemetry.statistics import Statistics
 from cacheproxy.gateway.telemetry.tally import Tally
@@ -139,7 +140,7 @@ async def test_a_list_counts_as_the_call_that_it_is(client: Client, cast: Cast, 
 
 async def test_what_postgres_did_not_take_waits(wires: Wires, cast: Cast, world: World) -> None:
     tally = Tally()
-    statistics = Statistics(wires.gateway_settings, tally)
+    statistics = Statistics(wires.gateway_settings, tally, KeptRequests(wires.gateway_settings))
     tally.hit(cast.acme.id, "qwen-small", "memory", 7, 1500)
     tally.missed(10**9, "qwen-small", "never_seen")  # of a tenant that nobody knows
     wires.postgres.cut()
