@@ -97,7 +97,7 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=YEAR_SECONDS)] = DAY_SECONDS
     stale_if_error_seconds: Annotated[int, msgspec.Meta(ge=0, le=STALE_SECONDS)] = 0
     """How long after its end an answer may stand in for an upstream that fails (RFC 5861)."""
-    ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
+    ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
     """The share of the time to live by which it varies at random, so that entries do not expire together."""
     scope: Literal["tenant", "key", "session"] = "tenant"
     """Among whose calls an answer is shared."""

@@ -13,7 +13,7 @@ each server; ``sentinel_username`` and ``sentinel_password`` there are for the s
 import asyncio
 import contextlib
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from cacheproxy.redis_connection import Connection, Punctuality, RedisAway, RedisRefused, Server
 
@@ -49,6 +49,15 @@ class Sentinels(NamedTuple):
     service: str
     master: str
     """The master's URL, with ``<place>`` for its host and port."""
+
+    @property
+    def masters(self) -> list[str]:
+        """The sentinels' hosts and ports, each with what the master wants to hear: login before, database after."""
+        _, _, wanted = self.master.partition("://")
+        return [
+            wanted.replace(_PLACE, urlsplit(sentinel).netloc.rpartition("@")[2])
+            for sentinel in self.sentinels
+        ]
 
     async def find(self) -> str:
         """Return where the master is, as the first sentinel says whose word holds.

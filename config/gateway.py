@@ -50,6 +50,7 @@ def gateway_settings() -> GatewaySettings:
         max_calls_per_upstream=env.integer("MAX_CALLS_PER_UPSTREAM", 256),
         max_upstream_attempts=env.integer("MAX_UPSTREAM_ATTEMPTS", 3),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
+        enable_cache=env.choice("ENABLE_CACHE", ("1", "0"), "1") == "1",
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
         memory_cache_entries=env.integer("MEMORY_CACHE_ENTRIES", MAX_ENTRIES),
         memory_cache_policy=cast(

@@ -86,6 +86,7 @@ DATABASE_URL = env.text("DATABASE_URL", f"postgresql://postgres@/zerorate?host={
 DATABASE_ROLE = env.text("DATABASE_ROLE", env.DEFAULT_ROLE)
 DATABASES = {"default": _database(DATABASE_URL, DATABASE_ROLE)}
 REDIS_URL = env.text("REDIS_URL", f"unix://{HOME / 'redis' / 'redis.sock'}?db=0")
+BROKER_URL = env.text("BROKER_URL", REDIS_URL)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -282,7 +282,7 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
         ("expires_at", "revoked_at"),
         "rotated_from",
         ("requests_per_minute", "tokens_per_minute"),
-        ("concurrent_requests", "max_output_tokens"),
+        ("concurrent_requests", "max_output_tokens", "enable_cache"),
         ("shown_models", "shown_networks"),
     )
     readonly_fields = (
@@ -296,6 +296,7 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
         "revoked_at",
         "rotated_from",
         *ApiKey.LIMITS,
+        "enable_cache",
         "shown_models",
         "shown_networks",
     )

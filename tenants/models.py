@@ -140,6 +140,9 @@ class ApiKey(models.Model):
     tokens_per_minute = limit_field("Empty: no limit of its own.")
     concurrent_requests = limit_field("Under way at once. Empty: no limit of its own.")
     max_output_tokens = limit_field("That one call may ask for. Empty: no limit of its own.")
+    enable_cache = models.BooleanField(
+        default=True, db_default=True, help_text="Off: every call asks the upstream, and nothing is kept."
+    )
     allowed_models = ArrayField(
         models.CharField(max_length=200),
         default=list,

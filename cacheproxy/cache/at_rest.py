@@ -3,9 +3,11 @@
 What is kept is one byte of flags, then the payload: compressed first, sealed last (`sealing.py`).
 """
 
+import asyncio
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -15,11 +17,15 @@ else:
 if TYPE_CHECKING:
     from cacheproxy.cache.sealing import Keyring
 
+Done = TypeVar("Done")
+
 COMPRESSED = 1
 SEALED = 2
 COMPRESS_FROM_BYTES = 2048
 COMPRESSION_LEVEL = 1
 """A quarter faster than zstd's own default of 3, for answers that become no larger (measured)."""
+APART_FROM_BYTES = 32 << 10
+"""So much is worked on in a thread: it takes up to 0.3 ms, in which the event loop answers ten others."""
 MAX_UNPACKED_BYTES = 256 << 20
 """Nothing larger is unpacked, whatever a damaged value claims."""
 
@@ -79,6 +85,11 @@ class AtRest:
         if self._keyring is not None:
             payload = self._keyring.open(name, flag + head, payload)
         return _unpacked(payload) if flags & COMPRESSED else payload
+
+
+async def at_length(size_bytes: int, work: Callable[[], Done]) -> Done:
+    """Return what *work* does with so many bytes; with many of them it is done in a thread."""
+    return work() if size_bytes < APART_FROM_BYTES else await asyncio.to_thread(work)
 
 
 class _Compressing(threading.local):

@@ -38,8 +38,8 @@ class MemoryCache:
         self.bounds = Bounds(capacity_bytes, max_entries)
         self.used_bytes = 0
         self.hits = 0
-        self.misses: Counter[Absence] = Counter()
-        self.departures: Counter[Departure] = Counter()
+        self.misses: Counter[str] = Counter()
+        self.departures: Counter[str] = Counter()
         self._entries: dict[bytes, Entry] = {}
         self._max_answer_bytes = max_answer_bytes
         self._policy = policy_named(policy, self.bounds)

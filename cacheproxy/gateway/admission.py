@@ -44,6 +44,8 @@ class Caller(NamedTuple):
     """The plan's."""
     rules: Rules | None = None
     """What its calls are held to; None where nothing limits them."""
+    enable_cache: bool = True
+    """Whether its calls may be answered from the cache, and their answers be kept."""
 
 
 def caller_of(access: Access, plan_id: int, plan: Plan | None) -> Caller:
@@ -57,7 +59,8 @@ def caller_of(access: Access, plan_id: int, plan: Plan | None) -> Caller:
         key=access.limits,
         budgets=access.budgets,
     )
-    return Caller(access, plan_id, plan.limits, rules if rules.limited else None)
+    enable_cache = plan.limits.enable_cache and access.limits.enable_cache
+    return Caller(access, plan_id, plan.limits, rules if rules.limited else None, enable_cache)
 
 
 class Pass(NamedTuple):
@@ -72,12 +75,19 @@ class Door:
     """Lets callers in by their key, and to the models of their plan."""
 
     def __init__(
-        self, catalog: Catalog, feed: Feed, *, key_pepper: str, trusted_proxies: Iterable[str] = ()
+        self,
+        catalog: Catalog,
+        feed: Feed,
+        *,
+        key_pepper: str,
+        trusted_proxies: Iterable[str] = (),
+        enable_cache: bool = True,
     ) -> None:
         self._catalog = catalog
         self._feed = feed
         self._key_pepper = key_pepper
         self._trusted_proxies = tuple(map(ip_network, trusted_proxies))
+        self._enable_cache = enable_cache
         self._recognised: dict[bytes, Access] = {}
         self._passes: dict[bytes, Pass] = {}
         self._revision = catalog.revision
@@ -141,6 +151,7 @@ class Door:
             access = self._recognised[fingerprint] = await self._recognise(key.decode("latin-1"))
         plan_id = _admit(access, now)
         caller = caller_of(access, plan_id, self._catalog.plans.get(plan_id))
+        caller = caller._replace(enable_cache=self._enable_cache and caller.enable_cache)
         return Pass(caller, now, _until(access, now))
 
     async def _recognise(self, key: str) -> Access:

@@ -72,6 +72,7 @@ class Gateway:
             self._feed,
             key_pepper=settings.key_pepper,
             trusted_proxies=settings.trusted_proxies,
+            enable_cache=settings.enable_cache,
         )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
@@ -81,6 +82,7 @@ class Gateway:
         self._observer = Observer(self.metrics, self._tally, kept_requests, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
+        self._at_rest = _at_rest(settings)
         self._tiers = self._build_tiers()
         self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
@@ -92,7 +94,7 @@ class Gateway:
         self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
-        self._idempotency = Idempotency(settings, self._idempotency_redis)
+        self._idempotency = Idempotency(settings, self._idempotency_redis, self._at_rest)
         delivery = Delivery(self._recorder, self._limits, self.metrics)
         self._flight = Flight(
             settings,
@@ -278,7 +280,8 @@ class Gateway:
             max_answer_bytes=settings.max_cached_answer_bytes,
             policy=settings.memory_cache_policy,
         )
-        return Tiers(memory, RedisCache(self._redis, _codec(settings)) if self._redis is not None else None)
+        codec = AnswerCodec(self._at_rest, max_answer_bytes=settings.max_cached_answer_bytes)
+        return Tiers(memory, RedisCache(self._redis, codec) if self._redis is not None else None)
 
     def _rendezvous(self) -> Rendezvous | None:
         if self._redis is None or self._tiers.redis is None or self._settings.redis_url is None:
@@ -290,18 +293,17 @@ class Gateway:
         return open_link(url, budget_seconds=budget_seconds, late_allowed=late_allowed) if url else None
 
 
-def _codec(settings: GatewaySettings) -> AnswerCodec:
+def _at_rest(settings: GatewaySettings) -> AtRest:
     keyring = None
     if settings.cache_encryption_keys:
         from cacheproxy.cache.sealing import Keyring  # its package is large
 
         keyring = Keyring.parse(settings.cache_encryption_keys)
-    at_rest = AtRest(
+    return AtRest(
         compress_from_bytes=settings.cache_compress_from_bytes,
         level=settings.cache_compression_level,
         keyring=keyring,
     )
-    return AnswerCodec(at_rest, max_answer_bytes=settings.max_cached_answer_bytes)
 
 
 def _tracing(settings: GatewaySettings) -> "Tracing | None":

