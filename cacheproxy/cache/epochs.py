@@ -8,7 +8,7 @@ What may be remembered with a key (`gateway/understanding.py`) stands on an `Era
 invalidation may concern it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -64,15 +64,17 @@ class Era:
         """The latest invalidation of anything when this era began."""
         self.is_over = False
 
-    def epoch_of(self, session: bytes, tags: Iterable[bytes]) -> int:
+    def epoch_of(self, session: bytes, tags: Collection[bytes]) -> int:
         """Return the latest invalidation that concerns a call in *session* with *tags*."""
+        if not session and not tags:
+            return self.epoch
         epochs, own = self._epochs, (self.tenant_id, self.model, self.version)
         of_session = epochs.of(*own, session=session) if session else 0
         return max(self.epoch, of_session, *(epochs.of(*own, tag=tag) for tag in tags))
 
     def key(self, key: bytes) -> bytes:
         """Return where the answer of *key* is kept by now: elsewhere, once that key was invalidated."""
-        while epoch := self._epochs.of_key(self.tenant_id, key):
+        while self._epochs.latest_of_keys and (epoch := self._epochs.of_key(self.tenant_id, key)):
             key = b"k1:" + sha256(b"%b/%d" % (key, epoch)).hexdigest().encode()
         return key
 
@@ -93,6 +95,7 @@ class Epochs:
         self._max_places = max_places
         self.latest = 0
         self.latest_of_tags = 0
+        self.latest_of_keys = 0
         self.on_key: Callable[[bytes], None] | None = None
         """Told of each key whose answer is of no use to anybody any more. A tenant's word is none: whose the key is
         cannot be seen from it."""
@@ -142,6 +145,8 @@ class Epochs:
         self.latest = max(self.latest, epoch)
         if place.tag:
             self.latest_of_tags = max(self.latest_of_tags, epoch)
+        if place.key:
+            self.latest_of_keys = max(self.latest_of_keys, epoch)
         if place.key and tenant_id == EVERYBODY and self.on_key is not None:
             self.on_key(place.key)
         self._end_eras(tenant_id)

@@ -185,14 +185,16 @@ class Understanding:
         facts, parsed = self._remembered.get(name), None
         if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
             stated, parsed = _stated_in(call, parse(call, body))
-            facts = self._read(call, access, merge(controls, stated), parsed)._replace(controls=stated)
+            facts = self._read(call, access, merge(controls, stated), stated, parsed)
             if not caller.enable_cache:
                 facts = facts._replace(key=None)
             self._remember(name, facts)
         tariff = self._door.tariff(caller, facts.model, call.now)
         return Ask(call, caller, merge(controls, facts.controls), body, facts, tariff, parsed)
 
-    def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
+    def _read(
+        self, call: Call, access: Access, controls: Controls, stated: Controls, request: InferenceRequest
+    ) -> Facts:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
         rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
@@ -205,6 +207,7 @@ class Understanding:
             rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
             era,
+            stated,
         )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:

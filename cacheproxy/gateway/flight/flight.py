@@ -176,7 +176,7 @@ class Flight:
         work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
         if not alone:
             self._coalescing.announce(work)
-        task = asyncio.create_task(self._misses.run(work))
+        task = work.task = asyncio.create_task(self._misses.run(work))
         self._under_way[task] = work
         task.add_done_callback(self._under_way.pop)
         return work

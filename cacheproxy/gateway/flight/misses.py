@@ -179,14 +179,18 @@ class Misses:
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
         compose = partial(ask.dialect.upstream_call, request)
+        if not work.begin_reading():
+            raise UpstreamBroken
         try:
-            async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
+            async with self._upstreams.exchange(model, compose, agent) as exchange:
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
                     return await exchange.read()
                 await _stream(work, exchange)
                 return None
-        except TimeoutError as failure:  # everybody has gone, and so has the time to read on
-            raise UpstreamBroken from failure
+        except asyncio.CancelledError as stop:
+            if work.was_broken_off():  # everybody has gone, and so has the time to read on
+                raise UpstreamBroken from stop
+            raise
         finally:
             work.heard_out()
 
@@ -216,7 +220,6 @@ class Misses:
         if not complete and measured.quality == "estimated" and not work.begun:
             return Led(status, answer, [*passed, _cache_status(ask)], None)
         recording = self._record(ask, measured, upstream_us, status)
-        await asyncio.sleep(0)  # the event is on its way now; the rest is worked out while PostgreSQL writes
         to_share = await to_keep(ask, parsed, answer) if complete and status == 200 else None
         shared = None if to_share is None else _shared(ask, measured, to_share)
         kept = []

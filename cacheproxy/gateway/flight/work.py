@@ -56,6 +56,31 @@ Result = Led | Found
 class Work:
     """The state of one question. `run` by one task; listened to by as many calls as asked it."""
 
+    __slots__ = (
+        "_drain",
+        "_drain_seconds",
+        "_drain_tokens",
+        "_events_unheard",
+        "_given_up",
+        "_listeners",
+        "_passed",
+        "_reading",
+        "_stopped",
+        "_waiting",
+        "chunks",
+        "head",
+        "leader",
+        "on_chunk",
+        "reader",
+        "remote",
+        "request",
+        "result",
+        "shared",
+        "source_event",
+        "task",
+        "used",
+    )
+
     def __init__(
         self, leader: Ask, request: InferenceRequest, *, drain_seconds: float, drain_tokens: int
     ) -> None:
@@ -78,29 +103,36 @@ class Work:
         self._listeners = 0
         self._events_unheard = 0
         self._waiting: list[asyncio.Future[None]] = []
-        self._patience: asyncio.Timeout | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Which does the work."""
+        self._reading = False
+        self._given_up = False
+        self._stopped = False
         self._drain: asyncio.TimerHandle | None = None
         self._drain_seconds = drain_seconds
         self._drain_tokens = drain_tokens
 
     # -- the side of the worker ------------------------------------------------------------------------------
 
-    def patience(self) -> asyncio.Timeout:
-        """Return the time limit that the upstream is read under: none while somebody listens.
-
-        It is an `async with`; TimeoutError comes out of it when it has run out. `heard_out` ends it.
-        """
-        self._patience = asyncio.timeout_at(None if self._drain is None else self._drain.when())
-        return self._patience
+    def begin_reading(self) -> bool:
+        """Say that the upstream is read from now on, until `heard_out`; False where nobody wants that any more."""
+        self._reading = not self._given_up
+        return self._reading
 
     def heard_out(self) -> None:
         """Say that the upstream is through: nobody's patience matters any more."""
-        self._patience = None
+        self._reading = False
+
+    def was_broken_off(self) -> bool:
+        """Return whether it was `break_off` that cancelled the task just now; the task goes on then."""
+        return self._stopped and self.task is not None and not self.task.uncancel()
 
     def break_off(self) -> None:
         """Read the upstream no further, whoever listens."""
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        self._given_up = True
+        if self._reading and self.task is not None:
+            self._reading, self._stopped = False, True
+            self.task.cancel()
 
     def begin(self, head: tuple[Header, ...]) -> None:
         """Say what kind of stream comes."""
@@ -151,6 +183,7 @@ class Work:
     def join(self) -> None:
         """Listen."""
         self._listeners += 1
+        self._given_up = False
         self._end_drain()
 
     def leave(self) -> None:

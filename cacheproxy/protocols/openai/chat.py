@@ -29,7 +29,7 @@ from cacheproxy.protocols.request import (
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
 
-_STATEFUL = (
+_STATEFUL = {
     "store",
     "background",
     "conversation",
@@ -38,7 +38,7 @@ _STATEFUL = (
     "search_parameters",  # xAI's search
     "enable_search",  # Qwen's search
     "plugins",  # OpenRouter's search and file readers
-)
+}
 _ANSWER_TEXTS = ("content", "refusal", "tool_calls", "function_call")
 
 
@@ -63,8 +63,9 @@ class ChatDialect(OpenAIDialect):
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether no server-side state, search or tool is involved."""
         fields = request.document
-        stateless = all(fields.get(field) in (None, False) for field in _STATEFUL)
-        return stateless and all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
+        if any(fields[field] not in (None, False) for field in _STATEFUL & fields.keys()):
+            return False
+        return all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_completion_tokens`, or `max_tokens` as it was called before, for every choice."""
