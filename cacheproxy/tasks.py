@@ -4,7 +4,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from cacheproxy import counters, semantic_entries, statistics
+from cacheproxy import counters, kept_requests, semantic_entries, statistics
 
 
 @shared_task(ignore_result=True)
@@ -24,3 +24,9 @@ def sweep_semantic_entries() -> None:
 def sweep_cache_statistics() -> None:
     """Delete the cache's statistics that are old."""
     statistics.delete_old(now=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def sweep_kept_requests() -> None:
+    """Delete requests that are kept too long or too many, and those of tenants who let them be kept no more."""
+    kept_requests.forget(now=timezone.now())

@@ -75,6 +75,11 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "sweep_kept_requests": {
+            "task": "cacheproxy.tasks.sweep_kept_requests",
+            "schedule": 300.0,
+            "options": {"expires": 300},
+        },
         "sweep_cache_statistics": {
             "task": "cacheproxy.tasks.sweep_cache_statistics",
             "schedule": crontab(hour="3", minute="41"),
