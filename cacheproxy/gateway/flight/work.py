@@ -71,6 +71,7 @@ class Work:
         "head",
         "leader",
         "on_chunk",
+        "on_end",
         "reader",
         "remote",
         "request",
@@ -99,6 +100,8 @@ class Work:
         """What the answer took, as far as it came; None while nothing is known, or where it was found."""
         self.chunks: list[bytes] = []
         self.on_chunk: Callable[[bytes], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        """Called as soon as there is a result, before anything else is done."""
         self._passed: list[bytes] = []
         self._listeners = 0
         self._events_unheard = 0
@@ -243,6 +246,8 @@ class Work:
         return news
 
     def _tell(self) -> None:
+        if self.on_end is not None and self.result.done():
+            self.on_end()
         waiting, self._waiting = self._waiting, []
         for news in waiting:
             if not news.done():

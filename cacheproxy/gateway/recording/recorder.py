@@ -131,7 +131,7 @@ class Recorder:
             self._metrics.batch_committed(len(batch), (time.perf_counter_ns() - started_ns) // 1000)
             self._soon(_tell_all, batch, {})  # so that the next batch is on its way before
             if len(self._waiting) < LOOK_EVENTS:
-                self._soon(self._soon, self._go_on)  # two turns of the event loop, and more may share
+                self._soon(self._go_on)  # a turn of the event loop, and more may share
             else:
                 self._go_on()
             return
