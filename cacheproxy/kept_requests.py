@@ -35,4 +35,4 @@ def forget(*, now: datetime, max_per_tenant: int = MAX_PER_TENANT) -> int:
     withdrawn, _ = KeptRequest.objects.filter(tenant__keep_content=False).delete()
     with connection.cursor() as cursor:
         cursor.execute(_DELETE_TOO_MANY, [max_per_tenant])
-        return old + withdrawn + cursor.rowcount
+        return old + withdrawn + int(cursor.rowcount)

@@ -32,7 +32,8 @@ _PLAIN = (b"content-type", b"x-zerorate-session")
 KEEP = """
 INSERT INTO cacheproxy_keptrequest AS known
     (tenant_id, digest, path, model, headers, body, times, first_asked_at, last_asked_at)
-SELECT given.tenant_id, given.digest, given.path, given.model, given.headers::jsonb, given.body, given.times, now(), now()
+SELECT given.tenant_id, given.digest, given.path, given.model, given.headers::jsonb, given.body, given.times,
+       now(), now()
 FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[])
     AS given (tenant_id, digest, path, model, headers, body, times)
 JOIN tenants_tenant ON tenants_tenant.id = given.tenant_id AND tenants_tenant.keep_content
@@ -87,7 +88,9 @@ class KeptRequests:
             return
         self._times[name] = self._times.get(name, 0) + 1
         if call.absence is not None and self._bytes + len(ask.body) <= MAX_WAITING_BYTES:
-            text = msgspec.json.encode({key.decode(): value.decode("latin-1") for key, value in headers.items()})
+            text = msgspec.json.encode(
+                {key.decode(): value.decode("latin-1") for key, value in headers.items()}
+            )
             self._requests[name] = Request(call.path, ask.facts.model.name, text.decode(), ask.body)
             self._bytes += len(ask.body)
 

@@ -212,7 +212,9 @@ class Metrics:
         if isinstance(value, int):
             return [((), value)]
         if FAMILIES[name].labels != ("upstream",):
-            return [((label,) if isinstance(label, str) else label, number) for label, number in value.items()]
+            return [
+                ((label,) if isinstance(label, str) else label, number) for label, number in value.items()
+            ]
         largest: dict[str, int] = {}
         for upstream, number in value.items():
             assert isinstance(upstream, str)

@@ -1,7 +1,7 @@
 """Takes what was counted of the cache to PostgreSQL, every half minute and at the end, off every call's way.
 
 What PostgreSQL does not take is offered again with the next lot. A gateway that is killed loses what it counted since
-the last, and one whose connection breaks during a commit may count a lot twice: these figures explain, and bill nothing.
+the last, and one whose connection breaks during a commit may count a lot twice: it explains, and bills nothing.
 """
 
 import asyncio

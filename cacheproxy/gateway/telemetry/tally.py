@@ -7,7 +7,7 @@ PostgreSQL (`statistics.py`); the process's own totals, without the tenants, sta
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-from cacheproxy.gateway.telemetry.metrics import BoundedNames
+from cacheproxy.gateway.telemetry.metrics import BoundedNames, Labels
 
 Tier = Literal["memory", "redis", "semantic", "coalesced", "stale", "batch"]
 """Where a hit came from. `batch`: all items of a list, each from memory or Redis."""
@@ -54,29 +54,31 @@ class Tally:
 
     def take(self) -> Mapping[Key, Counts]:
         """Return what was counted since this was last called."""
-        taken = {Key._make(name): counts for name, counts in self._counts.items()}  # type: ignore[arg-type]
+        taken = {Key._make(name): counts for name, counts in self._counts.items()}
         self._counts = {}
         for (_, model, result), counts in taken.items():
             add(self._total(model, result), counts)
         return taken
 
-    def calls(self, results: tuple[str, ...]) -> Mapping[tuple[str, str], int]:
+    def calls(self, results: tuple[str, ...]) -> Mapping[Labels, int]:
         """Return how many calls of each model had each of *results*, since the process began."""
         return self._column(0, results)
 
-    def bytes_given(self) -> Mapping[tuple[str, str], int]:
+    def bytes_given(self) -> Mapping[Labels, int]:
         """Return the bytes of the answers that the cache gave, by model and tier."""
         return self._column(1, TIERS)
 
-    def age_seconds(self) -> Mapping[tuple[str, str], int]:
+    def age_seconds(self) -> Mapping[Labels, int]:
         """Return how old these answers were in all, by model and tier."""
         return {labels: age_ms // 1000 for labels, age_ms in self._column(2, TIERS).items()}
 
-    def _column(self, column: int, results: tuple[str, ...]) -> dict[tuple[str, str], int]:
-        known = {labels: counts[column] for labels, counts in self._totals.items() if labels[1] in results}
+    def _column(self, column: int, results: tuple[str, ...]) -> dict[Labels, int]:
+        known: dict[Labels, int] = {
+            labels: counts[column] for labels, counts in self._totals.items() if labels[1] in results
+        }
         for (_, model, result), counts in self._counts.items():
             if result in results:
-                labels = self._names[model], result
+                labels: Labels = self._names[model], result
                 known[labels] = known.get(labels, 0) + counts[column]
         return known
 

@@ -80,7 +80,7 @@ class Command(BaseCommand):
                 def told(outcome: Outcome) -> None:
                     ends[outcome.end] += 1
                     problems[outcome.problem] += outcome.end == "failed"
-                    bar.set_postfix(ends, refresh=False)
+                    bar.set_postfix({end: ends[end] for end in ends}, refresh=False)
                     bar.update()
 
                 asyncio.run(

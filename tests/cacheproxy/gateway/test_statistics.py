@@ -62,7 +62,11 @@ async def test_hits_and_misses_are_told_apart_by_tenant(
 
 
 async def test_another_gateways_answer_is_a_hit_in_redis(
-    gateway_settings: GatewaySettings, session: aiohttp.ClientSession, client: Client, cast: Cast, world: World
+    gateway_settings: GatewaySettings,
+    session: aiohttp.ClientSession,
+    client: Client,
+    cast: Cast,
+    world: World,
 ) -> None:
     await client.chat("one")
     async with serving(gateway_settings) as (_, url):
