@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
 from billing.admin.tenants import BilledTenantAdmin
+from cacheproxy.admin_statistics import statistics_button
 from cacheproxy.errors import CacheError, UnfitSelection
 from cacheproxy.invalidations import Author, Selection, check, invalidate
 from cacheproxy.models import CacheInvalidation, ServedModel
@@ -128,4 +129,8 @@ class CachedTenantAdmin(BilledTenantAdmin):
     """A tenant's page, with what the cache adds to it."""
 
     def row_links(self, request: HttpRequest, row: Tenant) -> list[dict[str, Any]]:
-        return [*super().row_links(request, row), *invalidate_button(request, tenant=row.pk)]
+        return [
+            *super().row_links(request, row),
+            *statistics_button(request, row),
+            *invalidate_button(request, tenant=row.pk),
+        ]

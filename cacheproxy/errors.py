@@ -8,7 +8,9 @@ CacheError
 ├── EmptySelection       400  empty_selection
 ├── UnfitSelection       400  unfit_selection
 ├── UnknownModel         404  unknown_model
-└── TooManyInvalidations 429  too_many_invalidations
+├── TooManyInvalidations 429  too_many_invalidations
+├── UnfitRequests        400  unfit_requests
+└── ContentNotKept       409  content_not_kept
 """
 
 
@@ -74,3 +76,16 @@ class TooManyInvalidations(CacheError):
 
     code = "too_many_invalidations"
     status = 429
+
+
+class UnfitRequests(CacheError):
+    """What a warm-up is to send holds something that is no request."""
+
+    code = "unfit_requests"
+
+
+class ContentNotKept(CacheError):
+    """The tenant does not let its requests be kept, so there are none to send again."""
+
+    code = "content_not_kept"
+    status = 409

@@ -1,4 +1,4 @@
-"""The catalog's technical half: upstreams, the models that customers name, and which serves which; invalidations."""
+"""The catalog's technical half: upstreams, models and which serves which; and what is on record of the cache."""
 
 from typing import Any
 
@@ -147,6 +147,70 @@ class Target(models.Model):
 
     def __str__(self) -> str:
         return f"{self.upstream}/{self.upstream_model or self.model}"
+
+
+class CacheStatistic(models.Model):
+    """How the cache answered a tenant's calls of a model within an hour, as the gateways counted.
+
+    Counts to explain, not to bill: a gateway that is killed loses its last half minute's.
+    """
+
+    class Result(models.TextChoices):
+        MEMORY = "memory", "memory"
+        REDIS = "redis", "Redis"
+        SEMANTIC = "semantic", "semantic"
+        COALESCED = "coalesced", "coalesced"
+        STALE = "stale", "stale"
+        BATCH = "batch", "batch"
+        NEVER_SEEN = "never_seen", "never seen"
+        EXPIRED = "expired", "expired"
+        EVICTED = "evicted", "evicted"
+        INVALIDATED = "invalidated", "invalidated"
+        VERSION = "version", "new version"
+        POLICY = "policy", "by policy"
+        CLIENT = "client", "by the client"
+
+    hour = models.DateTimeField()
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_statistics")
+    model = models.CharField(max_length=200)
+    result = models.CharField(max_length=11, choices=Result.choices)
+    calls = models.BigIntegerField()
+    size_bytes = models.BigIntegerField()
+    age_ms = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "cache statistic"
+        ordering = ["-hour", "tenant", "model", "result"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "tenant", "model", "result"], name="cache_statistic_once_an_hour"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:00} {self.model}: {self.result} {self.calls}"
+
+
+class KeptRequest(models.Model):
+    """A request of a tenant who lets its content be kept, and how often it was asked: what a warm-up sends again."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="kept_requests")
+    digest = models.BinaryField()
+    path = models.CharField(max_length=500)
+    model = models.CharField(max_length=200)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    times = models.BigIntegerField()
+    first_asked_at = models.DateTimeField()
+    last_asked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["tenant", "-times", "id"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "digest"], name="kept_request_once")]
+        indexes = [models.Index(fields=["tenant", "last_asked_at"], name="kept_request_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.model} ({self.times} times)"
 
 
 class CacheInvalidation(models.Model):

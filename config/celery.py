@@ -75,6 +75,15 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "sweep_kept_requests": {
+            "task": "cacheproxy.tasks.sweep_kept_requests",
+            "schedule": 300.0,
+            "options": {"expires": 300},
+        },
+        "sweep_cache_statistics": {
+            "task": "cacheproxy.tasks.sweep_cache_statistics",
+            "schedule": crontab(hour="3", minute="41"),
+        },
         "push_invoices": {
             "task": "billing.stripe_tasks.push_invoices",
             "schedule": 60.0,

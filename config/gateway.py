@@ -44,6 +44,7 @@ def gateway_settings() -> GatewaySettings:
         log_calls=env.text("LOG_CALLS") == "1",
         traces=bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT")),
         metrics_dir=env.text("METRICS_DIR") or None,
+        statistics_seconds=max(1, env.integer("CACHE_STATISTICS_SECONDS", 30)),
         trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
         assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
         limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),

@@ -246,7 +246,7 @@ class TenantAdmin(OperatorAdmin):
     list_filter = (("status", ChoicesDropdownFilter),)
     list_filter_submit = True
     search_fields = ("slug", "name", "billing_email")
-    fields = (("name", "slug"), ("billing_email", "shown_status"), "billing_address")
+    fields = (("name", "slug"), ("billing_email", "shown_status"), "billing_address", "keep_content")
     formfield_overrides = {models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 4})}}
     inlines: ClassVar[tuple[Any, ...]] = (MemberInline, ApiKeyInline)
     levers: Sequence[type[Lever]] = (IssueKey, SuspendTenant, ActivateTenant)

@@ -36,6 +36,11 @@ class Tenant(models.Model):
     cache_secret = models.BinaryField(default=new_cache_secret, editable=False)
     billing_email = models.EmailField(blank=True)
     billing_address = models.TextField(blank=True, help_text="As it stands on the invoice, line by line.")
+    keep_content = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Keep requests, so that the cache can be warmed up with those asked most. Off: none are kept.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

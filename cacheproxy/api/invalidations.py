@@ -7,54 +7,22 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.authentication import SessionAuthentication
 from rest_framework.generics import ListAPIView
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from cacheproxy.api.staff import TenantOrStaffView
 from cacheproxy.errors import EmptySelection
 from cacheproxy.invalidations import Author, Selection, invalidate
 from cacheproxy.models import CacheInvalidation
-from tenants.api.authentication import ApiKeyAuthentication
 from tenants.api.query import Query
-from tenants.api.views import TenantView
-from tenants.errors import UnknownTenant
-from tenants.models import ApiKey, Scope, Tenant, User
-from tenants.selectors import tenant_by_slug
+from tenants.models import Scope, Tenant, User
 
 API = CacheInvalidation.Via.API
-PERMISSIONS = {"GET": "cacheproxy.view_cacheinvalidation", "POST": "cacheproxy.add_cacheinvalidation"}
-KEY_HEADERS = {"Authorization", "X-Api-Key"}
 PLACES = ("model", "version", "session", "tag", "key")
-
-
-class StaffSession(SessionAuthentication):
-    """Lets staff in who are signed in to the admin and have the permission; everybody else needs a key."""
-
-    def authenticate(self, request: Request) -> tuple[User, None] | None:
-        """Return who is signed in, if they may do this and came without a key."""
-        if request.headers.keys() & KEY_HEADERS:
-            return None
-        found = super().authenticate(request)
-        user, permission = found[0] if found else None, PERMISSIONS.get(request.method or "")
-        if not (isinstance(user, User) and user.is_staff and permission and user.has_perm(permission)):
-            return None
-        return user, None
-
-
-class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Tells drf-spectacular of the admin's cookie."""
-
-    target_class = StaffSession
-    name = "staff"
-
-    def get_security_definition(self, _auto_schema: Any) -> dict[str, str]:
-        """Return the scheme."""
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
 
 
 class Pages(CursorPagination):
@@ -121,11 +89,14 @@ class InvalidationSummary(serializers.ModelSerializer[CacheInvalidation]):
         return invalidation.made_by if is_own else "operator"
 
 
-class InvalidationsView(TenantView, ListAPIView[CacheInvalidation]):
+class InvalidationsView(TenantOrStaffView, ListAPIView[CacheInvalidation]):
     """The invalidations of the tenant that calls, or of all where staff do."""
 
     scope = Scope.CACHE_WRITE
-    authentication_classes = [StaffSession, ApiKeyAuthentication]
+    staff_permissions = {
+        "GET": ["cacheproxy.view_cacheinvalidation"],
+        "POST": ["cacheproxy.add_cacheinvalidation"],
+    }
     pagination_class = Pages
     serializer_class = InvalidationSummary
 
@@ -149,7 +120,7 @@ class InvalidationsView(TenantView, ListAPIView[CacheInvalidation]):
         """End the answers that match all that is stated, in every gateway within a second."""
         stated = InvalidationRequest.read(request)
         places = {name: stated[name] for name in PLACES if name in stated}
-        tenant = self._tenant(stated.get("tenant"))
+        tenant = self.named_tenant(stated.get("tenant"))
         if tenant is not None and not places and not stated["everything"] and request.auth is not None:
             raise EmptySelection(
                 "Name a model, session, tag or key; or send “everything” as true for all your answers."
@@ -162,11 +133,3 @@ class InvalidationsView(TenantView, ListAPIView[CacheInvalidation]):
             everything=stated["everything"] and tenant is None,
         )
         return Response(self.get_serializer(made).data, status=201)
-
-    def _tenant(self, slug: str | None) -> Tenant | None:
-        """Return whose answers are meant. Raises UnknownTenant where a tenant names another."""
-        if isinstance(self.request.auth, ApiKey):
-            if slug not in {None, self.tenant.slug}:
-                raise UnknownTenant(f"There is no tenant {slug!r}.")
-            return self.tenant
-        return tenant_by_slug(slug) if slug else None

@@ -3,5 +3,9 @@
 from django.urls import path
 
 from cacheproxy.api.invalidations import InvalidationsView
+from cacheproxy.api.statistics import StatisticsView
 
-urlpatterns = [path("cache/invalidations", InvalidationsView.as_view(), name="cache-invalidations")]
+urlpatterns = [
+    path("cache/invalidations", InvalidationsView.as_view(), name="cache-invalidations"),
+    path("cache/statistics", StatisticsView.as_view(), name="cache-statistics"),
+]

@@ -103,9 +103,12 @@ class MemoryCache:
         if entry is not None:
             self._drop(entry, "discarded")
 
-    def why_absent(self, key: bytes) -> Absence:
-        """Return why there is no answer under *key*, as far as that is remembered."""
-        return self._ghosts.reason(key)
+    def why_absent(self, key: bytes, now_ms: int) -> Absence | None:
+        """Return why there is no fresh answer under *key*, as far as that is remembered; None where there is one."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return self._ghosts.reason(key)
+        return "expired" if entry.answer.expires_at_ms <= now_ms else None
 
     def _sweep(self) -> None:
         """Drop some of those that had expired when somebody was last missed."""

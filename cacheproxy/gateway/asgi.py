@@ -29,6 +29,7 @@ from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.recording.spool import Spool
@@ -37,6 +38,8 @@ from cacheproxy.gateway.telemetry.exposition import Exposition
 from cacheproxy.gateway.telemetry.health import Health
 from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.telemetry.observer import Observer
+from cacheproxy.gateway.telemetry.statistics import Statistics
+from cacheproxy.gateway.telemetry.tally import REASONS, TIERS, Tally
 from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import find_route
@@ -73,7 +76,10 @@ class Gateway:
         )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
-        self._observer = Observer(self.metrics, log_calls=settings.log_calls)
+        self._tally = Tally(max_names=settings.max_metric_names)
+        kept_requests = KeptRequests(settings)
+        self._statistics = Statistics(settings, self._tally, kept_requests)
+        self._observer = Observer(self.metrics, self._tally, kept_requests, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
         self._at_rest = _at_rest(settings)
@@ -120,6 +126,7 @@ class Gateway:
             await self._spool.connect()
         await self._idempotency.connect()
         await self._recorder.start()
+        await self._statistics.start()
         await self._feed.start()
 
     async def shutdown(self) -> None:
@@ -137,6 +144,7 @@ class Gateway:
         await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
+        await self._statistics.stop()
         await self._feed.stop()
         await self._upstreams.stop()
         for link in (self._redis, self._spool_redis, self._idempotency_redis):
@@ -245,6 +253,10 @@ class Gateway:
         )
         read("upstream_calls_under_way", upstreams.calls_under_way)
         read("upstream_calls_repeated", lambda: upstreams.repeated)
+        read("cache_hits", lambda: self._tally.calls(TIERS))
+        read("cache_misses", lambda: self._tally.calls(REASONS))
+        read("cache_given_bytes", self._tally.bytes_given)
+        read("cache_given_age_seconds", self._tally.age_seconds)
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
         read("memory_cache_departures", lambda: memory.departures)

@@ -58,6 +58,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_dir: str | None = None
     """A local folder in which the processes of one port share their numbers; without it each speaks for itself."""
 
+    statistics_seconds: float = 30.0
+    """How often what was counted of the cache is written to PostgreSQL."""
+
     enable_cache: bool = True
     """Off: every call asks its upstream, and nothing is kept. So may a model, a plan or a key say for itself."""
     memory_cache_bytes: int = 256 * MIB

@@ -19,6 +19,7 @@ def test_the_schema_names_every_action(client: Client) -> None:
         "/api/v1/invoices/{number}.pdf",
         "/api/v1/invoices/{number}.html",
         "/api/v1/cache/invalidations",
+        "/api/v1/cache/statistics",
     }
 
 

@@ -100,6 +100,8 @@ class Access(msgspec.Struct, frozen=True):
     """Empty: every model of the plan."""
     allowed_networks: tuple[Network, ...] = ()
     """Empty: the key may be used from anywhere."""
+    keep_content: bool = False
+    """Whether the tenant lets its requests be kept."""
 
     def __repr__(self) -> str:
         return f"<Access {self.public_id} of {self.tenant_slug}>"  # secrets stay out of logs
@@ -217,6 +219,7 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
             budgets=known.budgets if known else read_budgets(row["budgets"]),
             allowed_models=frozenset(row["allowed_models"]),
             allowed_networks=tuple(map(ip_network, row["allowed_networks"])),
+            keep_content=row["keep_content"],
         )
     return accesses
 

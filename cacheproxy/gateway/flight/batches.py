@@ -17,6 +17,7 @@ from billing.money import allocate
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.flight.absences import Absences
 from cacheproxy.gateway.flight.work import Led
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import items_to_keep
@@ -53,8 +54,9 @@ AskUpstream = Callable[[InferenceRequest], Awaitable[Computed | Led]]
 class Batches:
     """Answers batches from the cache and the upstream together."""
 
-    def __init__(self, tiers: Tiers, recorder: Recorder, sightings: Sightings) -> None:
+    def __init__(self, tiers: Tiers, recorder: Recorder, sightings: Sightings, absences: Absences) -> None:
         self._tiers = tiers
+        self._absences = absences
         self._sightings = sightings
         self._recorder = recorder
 
@@ -71,6 +73,7 @@ class Batches:
         fresh: dict[bytes, StoredAnswer] = {}
         computed = None
         if missing:
+            self._absences.explain(ask, keys[missing[0]])
             result = await ask_upstream(batch.asking(missing))
             if isinstance(result, Led):
                 return result

@@ -80,7 +80,7 @@ class Coalescing:
         while time.monotonic() < give_up_at:
             claim = await self._claim(self._rendezvous, ask)
             if claim.answer is not None and ask.is_young_enough(claim.answer, _now_ms()):
-                return Found(claim.answer, "exact")
+                return Found(claim.answer, "exact", tier="redis")
             if claim.holder is None:
                 break
             found = await self._follow(self._rendezvous, work, claim.holder)
@@ -133,7 +133,7 @@ class Coalescing:
         stored = await self._tiers.fetch(ask.facts.key, ask.call.now_ms)
         if stored is None or not ask.is_young_enough(stored, ask.call.now_ms):
             return None
-        return Found(stored, "exact")
+        return Found(stored, "exact", tier="redis")
 
     async def _claim(self, rendezvous: Rendezvous, ask: Ask) -> Claim:
         """Return the claim's result; without Redis there is nobody to meet."""

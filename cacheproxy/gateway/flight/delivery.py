@@ -224,6 +224,7 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 def hit_event(ask: Ask, found: Found) -> UsageEvent:
     """Return the event of a hit; its call knows it from now on."""
     stored = found.stored
+    ask.call.found = found
     return usage_event(
         ask,
         stored,

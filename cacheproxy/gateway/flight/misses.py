@@ -22,6 +22,7 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits, NotCached
+from cacheproxy.gateway.flight.absences import Absences
 from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.refusals import Refusals
@@ -62,7 +63,8 @@ class Misses:
         sightings: Sightings,
     ) -> None:
         self.refusals = Refusals()
-        self._batches = Batches(tiers, recorder, sightings)
+        self._absences = Absences(tiers.memory)
+        self._batches = Batches(tiers, recorder, sightings, self._absences)
         self._sightings = sightings
         self._upstreams = upstreams
         self._tiers = tiers
@@ -141,6 +143,7 @@ class Misses:
         batch = work.leader.batch(work.request)
         if batch is not None:
             return await self._batches.lead(work.leader, batch, partial(self._compute, work))
+        self._absences.explain(work.leader, work.leader.facts.key)
         started_ns = time.perf_counter_ns()
         try:
             answer = await self._exchange(work, work.request)

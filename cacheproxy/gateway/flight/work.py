@@ -46,6 +46,8 @@ class Found(NamedTuple):
     how: Literal["exact", "coalesced", "stale"]
     failure_status: int = 0
     """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
+    tier: Literal["memory", "redis"] = "memory"
+    """Where an exact one was found."""
 
 
 Result = Led | Found

@@ -54,6 +54,10 @@ FAMILIES: Mapping[str, Family] = {
     "recorder_spooled_events": Family("counter", "Usage events that went to the spool."),
     "recorder_withheld_events": Family("counter", "Usage events that nothing could keep: their answers were withheld."),
     "spool_batches": Family("gauge", "Batches in the spool, at the last look."),
+    "cache_hits": Family("counter", "Calls that the cache answered.", ("model", "tier")),
+    "cache_misses": Family("counter", "Calls that it could not answer, by why.", ("model", "reason")),
+    "cache_given_bytes": Family("counter", "Bytes of the answers that it gave.", ("model", "tier")),
+    "cache_given_age_seconds": Family("counter", "How old these answers were, in all.", ("model", "tier")),
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),
     "memory_cache_departures": Family("counter", "Answers that left memory, by why.", ("reason",)),
@@ -77,7 +81,8 @@ FAMILIES: Mapping[str, Family] = {
 Labels = tuple[str, ...]
 Value = int | list[int]
 """A number; of a histogram its buckets, the one past the last bound, and the sum."""
-Reading = Callable[[], int | Mapping[str, int]]
+Readings = int | Mapping[str, int] | Mapping[Labels, int]
+Reading = Callable[[], Readings]
 
 
 class Snapshot(msgspec.Struct):
@@ -184,7 +189,7 @@ class Metrics:
         self._histograms["event_loop_lag_seconds"].observe(lag_us)
 
     def read(self, family: str, reading: Reading) -> None:
-        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per upstream or reason."""
+        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per label."""
         self._readings[family] = reading
 
     def snapshot(self, pid: int) -> Snapshot:
@@ -203,13 +208,16 @@ class Metrics:
             families[name] = self._labelled(name, reading())
         return Snapshot(pid, families)
 
-    def _labelled(self, name: str, value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
+    def _labelled(self, name: str, value: Readings) -> list[tuple[Labels, Value]]:
         if isinstance(value, int):
             return [((), value)]
         if FAMILIES[name].labels != ("upstream",):
-            return [((label,), number) for label, number in value.items()]
+            return [
+                ((label,) if isinstance(label, str) else label, number) for label, number in value.items()
+            ]
         largest: dict[str, int] = {}
         for upstream, number in value.items():
+            assert isinstance(upstream, str)
             label = self._upstream[upstream]
             largest[label] = max(number, largest.get(label, number))
         return [((label,), number) for label, number in largest.items()]

@@ -88,16 +88,17 @@ def test_a_newer_answer_takes_the_place_of_the_one_before(make_answer: Make) -> 
 
 def test_why_an_answer_is_not_there(make_answer: Make) -> None:
     cache = MemoryCache(1 << 20, max_entries=2, policy="lru")
-    assert cache.why_absent(b"a") == "never_seen"
+    assert cache.why_absent(b"a", NOW_MS) == "never_seen"
     cache.put(b"a", make_answer(lifetime_ms=10))
     cache.put(b"b", make_answer())
     cache.put(b"c", make_answer())
-    assert cache.why_absent(b"a") == "evicted"
+    assert cache.why_absent(b"a", NOW_MS) == "evicted"
     cache.put(b"d", make_answer(lifetime_ms=10))
     cache.get(b"d", NOW_MS + 10)
-    assert cache.why_absent(b"d") == "expired"
+    assert cache.why_absent(b"d", NOW_MS) == "expired"
+    assert cache.why_absent(b"c", NOW_MS) is None
     cache.discard(b"c")
-    assert cache.why_absent(b"c") == "discarded"
+    assert cache.why_absent(b"c", NOW_MS) == "discarded"
     for key in (b"a", b"b", b"c", b"d", b"e"):
         cache.get(key, NOW_MS)
     assert cache.misses == {"evicted": 2, "discarded": 1, "expired": 2, "never_seen": 1}

@@ -88,6 +88,7 @@ def access_row(**changes: Any) -> dict[str, Any]:
         "allowed_models": [],
         "allowed_networks": [],
         "enable_cache": True,
+        "keep_content": False,
         "budgets": "[]",
     } | changes
 
