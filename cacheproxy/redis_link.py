@@ -44,7 +44,9 @@ class Script(NamedTuple):
 class RedisLink:
     """One connection to Redis that is kept up: ``connect()``, then ``ask`` as often as wanted, then ``close()``."""
 
-    def __init__(self, places: OneServer | Sentinels, *, budget_seconds: float, late_allowed: int = NEVER) -> None:
+    def __init__(
+        self, places: OneServer | Sentinels, *, budget_seconds: float, late_allowed: int = NEVER
+    ) -> None:
         self._places = places
         self._budget_seconds = budget_seconds
         self._breaker = Breaker(late_allowed, probe=lambda: self._ask(("PING",)))
