@@ -1,6 +1,6 @@
 """A stored answer: the bytes of a complete, successful answer and what it is worth."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,13 @@ QUALITIES: tuple[KeptQuality, ...] = ("reported", "estimated")
 MAX_ANSWER_BYTES = 8 << 20
 """A larger body is kept nowhere, unless a setting says otherwise."""
 Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Contribution(NamedTuple):
+    """Whose call paid for an answer that a pool shares, and after how many microseconds the upstream had given it."""
+
+    tenant_id: int
+    took_us: int
 
 
 class StoredAnswer(msgspec.Struct, gc=False):
@@ -37,6 +44,8 @@ class StoredAnswer(msgspec.Struct, gc=False):
     """Until when it may stand in for a failure once it has expired; 0: never."""
     tagged: Tagged | None = None
     """By what it can be invalidated beside its key."""
+    contributed: Contribution | None = None
+    """None where no other tenant can get it."""
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 

@@ -1,7 +1,7 @@
 """A stored answer as bytes, for a tier outside this process.
 
-A fixed head, big-endian, in the clear, then the facts, the answer's own headers and its tags, and its body as it
-came, wrapped as `at_rest.py` does it.
+A fixed head, big-endian, in the clear, then the facts, the answer's own headers, its tags and who contributed it,
+and its body as it came, wrapped as `at_rest.py` does it.
 
 ====================  =====  ==========================================================
 magic ``zra4``        4      the version of this layout
@@ -15,7 +15,7 @@ pools                 5 × 8  input, cache_read, cache_write, cache_write_1h, ou
 output_reasoning      8
 units                 8
 quality               1      index into ``QUALITIES``
-notes_size            4      bytes of headers and tags that follow, as MessagePack
+notes_size            4      bytes of headers, tags and contribution that follow, as MessagePack
 ====================  =====  ==========================================================
 """
 
@@ -27,7 +27,7 @@ from uuid import UUID
 
 import msgspec
 
-from cacheproxy.cache.answer import MAX_ANSWER_BYTES, QUALITIES, Headers, StoredAnswer
+from cacheproxy.cache.answer import MAX_ANSWER_BYTES, QUALITIES, Contribution, Headers, StoredAnswer
 from cacheproxy.cache.at_rest import AtRest, Damaged, Foreign, at_length
 from cacheproxy.cache.epochs import Tagged
 from metering.tokens import TokenPools
@@ -41,7 +41,15 @@ _TIMES = struct.Struct(">qqq")
 _FACTS = struct.Struct(">16s5qqqBI")
 _WRAPPED_AT = _PREFIX.size + _TIMES.size
 _encode_notes = msgspec.msgpack.Encoder().encode
-_decode_notes = msgspec.msgpack.Decoder(tuple[Headers, Tagged | None]).decode
+
+
+class _Notes(msgspec.Struct, array_like=True):
+    headers: Headers
+    tagged: Tagged | None = None
+    contributed: Contribution | None = None
+
+
+_decode_notes = msgspec.msgpack.Decoder(_Notes).decode
 
 
 class AnswerCodec:
@@ -76,7 +84,7 @@ class AnswerCodec:
 
 def encode_answer(at_rest: AtRest, key: bytes, answer: StoredAnswer) -> bytes:
     """Return *answer* as bytes to be kept under *key*."""
-    notes = _encode_notes((answer.headers, answer.tagged))
+    notes = _encode_notes((answer.headers, answer.tagged, answer.contributed))
     facts = _FACTS.pack(
         answer.source_event.bytes,
         *answer.pools,
@@ -120,11 +128,12 @@ def _read(times: bytes, payload: bytes) -> StoredAnswer:
     source, *counts, quality, size = _FACTS.unpack_from(payload)
     *pools, output_reasoning, units = counts
     body_at = _FACTS.size + size
-    headers, tagged = _decode_notes(payload[_FACTS.size : body_at])
+    notes = _decode_notes(payload[_FACTS.size : body_at])
     return StoredAnswer(
         body=payload[body_at:],
-        headers=headers,
-        tagged=tagged,
+        headers=notes.headers,
+        tagged=notes.tagged,
+        contributed=notes.contributed,
         source_event=UUID(bytes=source),
         stored_at_ms=stored_at_ms,
         expires_at_ms=expires_at_ms,

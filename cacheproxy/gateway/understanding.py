@@ -12,13 +12,13 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from cacheproxy.cache.answer import KeptQuality, StoredAnswer
+from cacheproxy.cache.answer import Contribution, KeptQuality, StoredAnswer
 from cacheproxy.cache.epochs import Era, Tagged
 from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call, Header
-from cacheproxy.gateway.catalog.catalog import Access, Model
+from cacheproxy.gateway.catalog.catalog import Access, Model, Pool
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
 from cacheproxy.gateway.errors import BadRequest
@@ -50,6 +50,10 @@ class Facts(NamedTuple):
     """Once it is over, the answer is kept elsewhere."""
     controls: Controls = PLAIN
     """What the body itself says about the cache, as LiteLLM's clients do."""
+    pool: Pool | None = None
+    """Whose members share the answer; None where it is the tenant's alone."""
+    pads: bool = False
+    """Whether a hit may have to be held back."""
 
 
 class Ask(NamedTuple):
@@ -87,13 +91,33 @@ class Ask(NamedTuple):
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
         max_age_seconds = self.controls.max_age_seconds
-        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
-            return False
+        if max_age_seconds is not None and (
+            self.is_anothers(stored) or stored.age_seconds(now_ms) > max_age_seconds
+        ):
+            return False  # nobody finds out the age of another tenant's by asking for ever younger ones
         return not self.has_ended(stored)
 
     def has_ended(self, stored: StoredAnswer) -> bool:
         """Return whether one of the tags of an answer was invalidated since it was asked for."""
         return stored.tagged is not None and self.facts.era.ends(stored.tagged)
+
+    def is_anothers(self, stored: StoredAnswer) -> bool:
+        """Return whether another tenant of the pool paid for an answer."""
+        given = stored.contributed
+        return given is not None and given.tenant_id != self.caller.access.tenant_id
+
+    @property
+    def flight(self) -> bytes | None:
+        """The name under which identical calls make one upstream call: the key, and in a pool whose calls they are.
+
+        A follower of another tenant's call would know that it is being made.
+        """
+        key = self.facts.key
+        return key if key is None or self.facts.pool is None else self.flight_of(key)
+
+    def flight_of(self, key: bytes) -> bytes:
+        """Return that name for the key of an item."""
+        return key if self.facts.pool is None else b"%b@%d" % (key, self.caller.access.tenant_id)
 
     @property
     def key_headers(self) -> Sequence[Header]:
@@ -110,14 +134,15 @@ class Ask(NamedTuple):
     def batch(self, request: InferenceRequest) -> Batch | None:
         """Return the request as a batch whose items are kept one by one, or None."""
         policy = self.facts.rules.policy
-        if self.facts.key is None or not policy.batches:
-            return None
+        if self.facts.key is None or not policy.batches or self.facts.pads:
+            return None  # where hits are held back, a list of which a part is there must not be quicker
         return self.dialect.batch(request, policy.batch)
 
     def key_of(self, item: InferenceRequest) -> bytes:
         """Return the key of one item of this batch: the one that it has when it is asked for alone."""
         facts = self.facts
-        key = _key(facts.model, facts.rules, self.dialect, item, self.caller.access, self.controls, facts.era)
+        access = self.caller.access
+        key = _key(facts.model, facts.rules, self.dialect, item, access, self.controls, facts.era, facts.pool)
         assert key is not None, "a batch that may be kept has items that may be"
         return key
 
@@ -150,13 +175,20 @@ class Ask(NamedTuple):
             units=units,
             quality=quality,
             tagged=self._tagged,
+            contributed=self._contributed,
         )
 
     @property
     def _tagged(self) -> Tagged | None:
         if not self.controls.tags:
             return None
-        return Tagged(self.caller.access.tenant_id, self.facts.era.began, self.controls.tags)
+        return Tagged(self.facts.era.owner, self.facts.era.began, self.controls.tags)
+
+    @property
+    def _contributed(self) -> Contribution | None:
+        if self.facts.pool is None:
+            return None
+        return Contribution(self.caller.access.tenant_id, self.call.elapsed_us())
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
@@ -180,7 +212,7 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace, controls.tags)
+        scope = (access.api_key_id, access.sharing, controls.session, controls.namespace, controls.tags)
         name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
@@ -198,16 +230,19 @@ class Understanding:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
         rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
-        era = self._door.era(access, model, rules.policy.tags)
+        pool = _pool(rules.policy, access, controls, dialect, request)
+        era = self._door.era(access.tenant_id if pool is None else pool.owner, model, rules.policy.tags)
         return Facts(
             model,
             rules,
-            _key(model, rules, dialect, request, access, controls, era),
+            _key(model, rules, dialect, request, access, controls, era, pool),
             request.takes_answers_as_kept,
             rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
             era,
             stated,
+            pool,
+            pool is not None and pool.pad_hits,
         )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
@@ -237,6 +272,20 @@ def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, Inferen
     return controls_of(request.document), plain
 
 
+def _pool(
+    policy: CachePolicy, access: Access, controls: Controls, dialect: Dialect, request: InferenceRequest
+) -> Pool | None:
+    """Return the pool that shares the answer; None where it is the tenant's own.
+
+    So are those of a session, of a namespace, and those whose ids a client goes on with. A stream is held back by
+    nothing that looks like an upstream at work, and stays private where hits are held back.
+    """
+    if policy.pool is None or controls.session or controls.namespace or dialect.is_addressed(request):
+        return None
+    pool = access.pool(policy.pool)
+    return None if pool is not None and pool.pad_hits and request.stream else pool
+
+
 def _key(
     model: Model,
     rules: Rules,
@@ -245,9 +294,10 @@ def _key(
     access: Access,
     controls: Controls,
     era: Era,
+    pool: Pool | None,
 ) -> bytes | None:
     policy = rules.policy
-    scope = _scope(policy, access, controls)
+    scope = _scope(policy, access, controls) if pool is None else b"pool:%d/" % pool.id
     if scope is None or not policy.enabled or not dialect.cacheable(request):
         return None
     if rules.chooses and not rules.take(dialect, request):
@@ -257,7 +307,7 @@ def _key(
     if policy.file_field is not None:
         request = dialect.about_file(request, policy.file_field)
     key = answer_key(
-        secret=access.cache_secret,
+        secret=access.cache_secret if pool is None else pool.secret,
         scope=scope + rules.reading + _epoch(era, controls),
         model=model.name,
         version=model.version,

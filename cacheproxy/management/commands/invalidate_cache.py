@@ -9,6 +9,7 @@ from django.utils import timezone
 from cacheproxy.errors import CacheError, EmptySelection
 from cacheproxy.invalidations import Author, Selection, invalidate
 from cacheproxy.models import CacheInvalidation
+from cacheproxy.pools import pool_named
 from tenants.errors import TenantError
 from tenants.selectors import tenant_by_slug
 
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--tag", metavar="T", default="", help="as named in X-Zerorate-Cache-Tags")
         parser.add_argument("--session", metavar="ID", default="", help="as named in X-Zerorate-Session")
         parser.add_argument("--key", metavar="K", default="", help="one answer, as shown in x-zerorate-key")
+        parser.add_argument("--pool", metavar="NAME", default="", help="of the members of a pool")
         parser.add_argument("--all", action="store_true", help="every answer of every tenant")
         parser.add_argument("--reason", metavar="TEXT", default="", help="kept with the record")
 
@@ -44,6 +46,7 @@ class Command(BaseCommand):
                     session=options["session"],
                     tag=options["tag"],
                     key=options["key"],
+                    pool=pool_named(options["pool"]) if options["pool"] else None,
                 ),
                 author=Author(getpass.getuser(), CacheInvalidation.Via.COMMAND),
                 now=timezone.now(),
@@ -51,9 +54,7 @@ class Command(BaseCommand):
                 everything=options["all"],
             )
         except EmptySelection as error:
-            remedy = (
-                "Give --tenant, --model, --version, --tag, --session or --key; or --all for every answer."
-            )
+            remedy = "Give --tenant, --pool, --model, --version, --tag, --session or --key; or --all for every answer."
             raise CommandError(remedy) from error
         except (CacheError, TenantError) as error:
             raise CommandError(str(error)) from error

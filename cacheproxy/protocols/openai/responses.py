@@ -80,6 +80,10 @@ class ResponsesDialect(OpenAIDialect):
             and all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
         )
 
+    def is_addressed(self, request: InferenceRequest) -> bool:
+        """Return True: calls name a response to go on from it, and items of it."""
+        return True
+
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_output_tokens`."""
         limit = request.document.get("max_output_tokens")
