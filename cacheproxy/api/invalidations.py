@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from cacheproxy.api.staff import TenantOrStaffView
 from cacheproxy.errors import EmptySelection
 from cacheproxy.invalidations import Author, Selection, invalidate
-from cacheproxy.models import CacheInvalidation
+from cacheproxy.models import CacheInvalidation, CachePool
 from tenants.api.query import Query
 from tenants.models import Scope, Tenant, User
 
@@ -77,11 +77,14 @@ class InvalidationSummary(serializers.ModelSerializer[CacheInvalidation]):
     tenant = serializers.SlugRelatedField[Tenant](
         slug_field="slug", read_only=True, allow_null=True, help_text="Null: every tenant's answers."
     )
+    pool = serializers.SlugRelatedField[CachePool](
+        slug_field="name", read_only=True, allow_null=True, help_text="Told to staff: whose members' answers."
+    )
     made_by = serializers.SerializerMethodField(help_text="The key; `operator` where it was the provider.")
 
     class Meta:
         model = CacheInvalidation
-        fields = ("epoch", "tenant", *PLACES, "reason", "made_by", "via", "made_at")
+        fields = ("epoch", "tenant", "pool", *PLACES, "reason", "made_by", "via", "made_at")
 
     def get_made_by(self, invalidation: CacheInvalidation) -> str:
         """Return who it was, as far as the one who asks may know."""
@@ -107,7 +110,7 @@ class InvalidationsView(TenantOrStaffView, ListAPIView[CacheInvalidation]):
 
     def get_queryset(self) -> QuerySet[CacheInvalidation]:
         """Return those that the caller may see."""
-        rows = CacheInvalidation.objects.select_related("tenant")
+        rows = CacheInvalidation.objects.select_related("tenant", "pool")
         return rows if self.request.auth is None else rows.filter(tenant=self.tenant)
 
     @extend_schema(

@@ -117,7 +117,9 @@ class Ask(NamedTuple):
 
     def flight_of(self, key: bytes) -> bytes:
         """Return that name for the key of an item."""
-        return key if self.facts.pool is None else b"%b@%d" % (key, self.caller.access.tenant_id)
+        if self.facts.pool is None:
+            return key
+        return key + sha256(b"%b@%d" % (key, self.caller.access.tenant_id)).hexdigest().encode()
 
     @property
     def key_headers(self) -> Sequence[Header]:
