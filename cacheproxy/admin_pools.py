@@ -113,7 +113,7 @@ class StayInline(FactsInline):
     """Who is and was in a pool."""
 
     model = PoolMembership
-    verbose_name_plural = "members"
+    verbose_name_plural = "members, now and before"
     fields = readonly_fields = ("shown_tenant", *STAY)
 
     @admin.display(description="tenant")

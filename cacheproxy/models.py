@@ -237,6 +237,7 @@ class CachePool(models.Model):
     made_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "pool"
         ordering = ["name"]
 
     def __str__(self) -> str:

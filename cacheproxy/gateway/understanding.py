@@ -90,11 +90,11 @@ class Ask(NamedTuple):
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
+        if stored.contributed is not None and self._may_not_probe(stored):
+            return False
         max_age_seconds = self.controls.max_age_seconds
-        if max_age_seconds is not None and (
-            self.is_anothers(stored) or stored.age_seconds(now_ms) > max_age_seconds
-        ):
-            return False  # nobody finds out the age of another tenant's by asking for ever younger ones
+        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+            return False
         return not self.has_ended(stored)
 
     def has_ended(self, stored: StoredAnswer) -> bool:
@@ -105,6 +105,15 @@ class Ask(NamedTuple):
         """Return whether another tenant of the pool paid for an answer."""
         given = stored.contributed
         return given is not None and given.tenant_id != self.caller.access.tenant_id
+
+    def _may_not_probe(self, stored: StoredAnswer) -> bool:
+        """Return whether the call asks for another tenant's answer in a way that would tell when that came to be.
+
+        By its age, from one call to the next of those that leave nothing behind.
+        """
+        controls = self.controls
+        asks = controls.only_if_cached or controls.max_age_seconds is not None
+        return asks and self.is_anothers(stored)
 
     @property
     def flight(self) -> bytes | None:

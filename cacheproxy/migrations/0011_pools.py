@@ -107,6 +107,7 @@ class Migration(migrations.Migration):
                 ('made_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
+                'verbose_name': 'pool',
                 'ordering': ['name'],
             },
         ),

@@ -21,12 +21,12 @@ POOLED = (
 
 def test_pools_are_made_and_joined_once(run: Run) -> None:
     lines = run(POOLED)
-    assert "+ cache pool public (pad_hits True)" in lines
+    assert "+ pool public (pad_hits True)" in lines
     assert "+ tenant acme: in pool public, agreed by Ann Lee, 2026-11-20" in lines
     assert run(POOLED) == ["Nothing to change."]
     stay = PoolMembership.objects.get()
     assert (stay.tenant.slug, stay.joined_by, stay.joined_via) == ("acme", getpass.getuser(), "command")
-    assert run(POOLED.replace(", pad_hits: true", "")) == ["~ cache pool public: pad_hits True → False", "1 changed."]
+    assert run(POOLED.replace(", pad_hits: true", "")) == ["~ pool public: pad_hits True → False", "1 changed."]
 
 
 def test_a_dry_run_tells_the_same_and_lets_nobody_in(run: Run) -> None:

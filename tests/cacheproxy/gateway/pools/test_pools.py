@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 import aiohttp
 import pytest
@@ -10,26 +9,34 @@ import pytest
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.pools.conftest import Members, set_policy
+from tests.cacheproxy.gateway.test_invalidation import text_of
 from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream, answer, chat_answer
 
-CACHED = {"cache-control": "only-if-cached"}
 TAGS = {"x-zerorate-cache-tags": "doc-1"}
 SHOWN = {"x-zerorate-show-key": "true"}
 
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "output": [],
+    "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+}
 
-async def gets(client: Client, headers: Mapping[str, str] | None = None, **more: Any) -> bool:
-    """Return whether the cache has an answer for this call."""
-    given = await client.chat(headers={**CACHED, **(headers or {})}, **more)
-    assert given.status in {200, 504}
-    return given.status == 200
+
+async def gets(client: Client, headers: Mapping[str, str] | None = None, text: str = "Hi") -> bool:
+    """Return whether the cache has an answer for this call; it has one afterwards."""
+    given = await client.chat(text, headers)
+    assert given.status == 200
+    return "hit" in given.headers["cache-status"]
 
 
-async def is_gone(client: Client, headers: Mapping[str, str] | None = None) -> None:
-    """Return once the cache has no answer for this call."""
+async def is_gone(client: Client, headers: Mapping[str, str] | None = None, text: str = "Hi") -> None:
+    """Return once the cache had no answer for this call."""
 
     async def check() -> bool:
-        return not await gets(client, headers)
+        return not await gets(client, headers, text)
 
     await eventually(check, within_seconds=1)
 
@@ -76,16 +83,19 @@ async def test_what_a_call_keeps_to_itself_stays_with_its_tenant(
     client: Client, partner: Client, headers: dict[str, str]
 ) -> None:
     await client.chat(headers=headers)
-    assert not await gets(partner)
-    assert not await gets(
-        partner, {name: value for name, value in headers.items() if name != "cache-control"}
-    )
+    assert not await gets(partner, headers)
+    await client.chat("Other", headers=headers)
+    assert not await gets(partner, text="Other")
 
 
-async def test_responses_stay_with_their_tenant(client: Client, partner: Client) -> None:
+async def test_responses_stay_with_their_tenant(
+    client: Client, partner: Client, upstream: FakeUpstream
+) -> None:
     document = {"model": "qwen-small", "input": "Hi"}
+    upstream.then(*[answer(RESPONSE)] * 2)
     await client.post("/v1/responses", document)
-    assert (await partner.post("/v1/responses", document, CACHED)).status == 504
+    assert "hit" in (await client.post("/v1/responses", document)).headers["cache-status"]
+    assert "fwd=miss" in (await partner.post("/v1/responses", document)).headers["cache-status"]
 
 
 @pytest.mark.parametrize("action", ["no_store", "mask"])
@@ -118,18 +128,16 @@ async def test_who_leaves_neither_gives_nor_gets(
 ) -> None:
     await client.chat("of acme")
     await partner.chat("of partner")
+    assert await gets(partner, text="of acme")
     await world.leave(members.pool_id, members.partner)
-
-    async def check() -> bool:
-        return not (await gets(partner, text="of acme") or await gets(client, text="of partner"))
-
-    await eventually(check, within_seconds=1)
+    await is_gone(partner, text="of acme")
+    await is_gone(client, text="of partner")
     await partner.chat("afterwards")
     assert not await gets(client, text="afterwards")
     await world.join(members.pool_id, members.partner)
+    await asyncio.sleep(0.3)
     await client.chat("anew")
-    await eventually(lambda: gets(partner, text="anew"), within_seconds=1)
-    assert not await gets(client, text="of partner")
+    assert await gets(partner, text="anew")
 
 
 async def test_what_was_under_way_when_its_tenant_left_is_not_shared(
@@ -155,18 +163,20 @@ async def test_what_a_member_or_staff_ends_is_gone_for_all(
     world: World,
     cast: Cast,
     members: Members,
+    upstream: FakeUpstream,
     place: dict[str, str],
     headers: dict[str, str],
     whose: str,
 ) -> None:
+    upstream.then(answer(chat_answer("old")), answer(chat_answer("new")))
     await client.chat(headers=TAGS)
     assert await gets(partner, headers)
     owner = {"mine": cast.acme.id, "the other's": members.partner.id, "everybody's": None}[whose]
     await world.invalidate(owner, **place)
-    for member in (client, partner):
-        await is_gone(member, headers)
-    await client.chat(headers=headers)
+    await is_gone(client, headers)
+    await asyncio.sleep(0.1)
     assert await gets(partner, headers)
+    assert text_of(await partner.chat(headers=headers)) == "new"
 
 
 async def test_one_answer_ends_by_its_key_for_all(
@@ -175,8 +185,9 @@ async def test_one_answer_ends_by_its_key_for_all(
     key = (await client.chat(headers=SHOWN)).headers["x-zerorate-key"]
     assert (await partner.chat(headers=SHOWN)).headers["x-zerorate-key"] == key
     await world.invalidate(members.partner.id, key=key)
-    for member in (client, partner):
-        await is_gone(member)
+    await is_gone(client)
+    fresh = (await partner.chat(headers=SHOWN)).headers["x-zerorate-key"]
+    assert fresh == (await client.chat(headers=SHOWN)).headers["x-zerorate-key"] != key
 
 
 @pytest.mark.parametrize("place", [{}, {"model": "qwen-small"}], ids=["all", "model"])
