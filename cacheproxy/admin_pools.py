@@ -160,7 +160,7 @@ class CachePoolAdmin(OperatorAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachePool]:
         current = Count("memberships", filter=Q(memberships__left_at=None))
-        return super().get_queryset(request).defer("secret").annotate(number=current)
+        return CachePool.objects.defer("secret").annotate(number=current)
 
     def get_readonly_fields(self, request: HttpRequest, obj: CachePool | None = None) -> list[str]:
         return ["name"] if obj else []  # policies name it, and so does the record

@@ -90,8 +90,8 @@ class Ask(NamedTuple):
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
-        if stored.contributed is not None and self._may_not_probe(stored):
-            return False
+        if stored.contributed is not None and self.controls.only_if_cached and self.is_anothers(stored):
+            return False  # or a client could ask every second, and leave nothing of its own behind
         max_age_seconds = self.controls.max_age_seconds
         if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
             return False
@@ -105,15 +105,6 @@ class Ask(NamedTuple):
         """Return whether another tenant of the pool paid for an answer."""
         given = stored.contributed
         return given is not None and given.tenant_id != self.caller.access.tenant_id
-
-    def _may_not_probe(self, stored: StoredAnswer) -> bool:
-        """Return whether the call asks for another tenant's answer in a way that would tell when that came to be.
-
-        By its age, from one call to the next of those that leave nothing behind.
-        """
-        controls = self.controls
-        asks = controls.only_if_cached or controls.max_age_seconds is not None
-        return asks and self.is_anothers(stored)
 
     @property
     def flight(self) -> bytes | None:
@@ -223,7 +214,8 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        scope = (access.api_key_id, access.sharing, controls.session, controls.namespace, controls.tags)
+        sharing = access.sharing if controls.max_age_seconds is None else access.cache_secret
+        scope = (access.api_key_id, sharing, controls.session, controls.namespace, controls.tags)
         name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
@@ -288,10 +280,13 @@ def _pool(
 ) -> Pool | None:
     """Return the pool that shares the answer; None where it is the tenant's own.
 
-    So are those of a session, of a namespace, and those whose ids a client goes on with. A stream is held back by
-    nothing that looks like an upstream at work, and stays private where hits are held back.
+    So are those of a session, of a namespace, and those whose ids a client goes on with; and where a client says
+    what age it takes, for by that it could search for the age of another's. A stream that was held back would come
+    all at once: it stays private where hits are.
     """
-    if policy.pool is None or controls.session or controls.namespace or dialect.is_addressed(request):
+    if policy.pool is None or controls.session or controls.namespace:
+        return None
+    if controls.max_age_seconds is not None or dialect.is_addressed(request):
         return None
     pool = access.pool(policy.pool)
     return None if pool is not None and pool.pad_hits and request.stream else pool
