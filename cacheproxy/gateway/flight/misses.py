@@ -31,6 +31,7 @@ from cacheproxy.gateway.flight.asking import (
 )
 from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.refusals import Refusals
 from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
 from cacheproxy.gateway.idempotency import recorded
@@ -65,6 +66,7 @@ class Misses:
         coalescing: Coalescing,
         limits: Limits,
         sightings: Sightings,
+        refreshing: Refreshing,
     ) -> None:
         self.refusals = Refusals()
         self._absences = Absences(tiers.memory)
@@ -75,6 +77,7 @@ class Misses:
         self._recorder = recorder
         self._coalescing = coalescing
         self._limits = limits
+        self._refreshing = refreshing
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -89,6 +92,8 @@ class Misses:
             self.refusals.note(work.leader, result, _now_ms())
             work.end(result)
         await self._coalescing.settle(work)
+        if work.leader.facts.rules.refreshes and (found := work.found) is not None:
+            self._refreshing.consider(work.leader, found)
 
     async def _result(self, work: Work) -> Result:
         try:
@@ -114,7 +119,7 @@ class Misses:
         return result
 
     async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
-        seconds = ask.facts.rules.policy.stale_if_error_seconds
+        seconds = ask.stale_if_error_seconds
         if not seconds or not ask.may_read or ask.facts.key is None:
             return None
         stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
@@ -214,7 +219,7 @@ class Misses:
         shared = None if to_share is None else as_shared(ask, measured, to_share, upstream_us)
         kept = []
         key = ask.facts.key
-        lasts = shared is not None and dialect.lasts(work.request, parsed)
+        lasts = shared is not None and dialect.lasts(work.request, parsed) and self._tiers.takes(shared)
         if lasts and shared is not None and key is not None and await self._admits(ask, key):
             kept = [(key, shared)]
         part = (ask.outcome, measured.pools, measured.units)
