@@ -108,6 +108,10 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=YEAR_SECONDS)] = DAY_SECONDS
     stale_if_error_seconds: Annotated[int, msgspec.Meta(ge=0, le=STALE_SECONDS)] = 0
     """How long after its end an answer may stand in for an upstream that fails (RFC 5861)."""
+    early_refresh: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
+    """How early an answer is asked for again while calls still get it: XFetch's beta, 1 as a rule; 0: never."""
+    stale_while_revalidate_seconds: Annotated[int, msgspec.Meta(ge=0, le=STALE_SECONDS)] = 0
+    """How long after its end an answer is given while it is asked for again (RFC 5861)."""
     ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
     """The share of the time to live by which it varies at random, so that entries do not expire together."""
     scope: Literal["tenant", "key", "session", "pool"] = "tenant"
@@ -143,6 +147,16 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stated = (self.pool, *(task.policy.get("pool") for task in self.tasks))
         return frozenset(name for name in stated if name is not None)
 
+    @property
+    def kept_stale_seconds(self) -> int:
+        """How long after its end an answer is kept, for whatever reason."""
+        return max(self.stale_if_error_seconds, self.stale_while_revalidate_seconds)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether answers are asked for again before a call has to wait for that."""
+        return self.early_refresh > 0 or self.stale_while_revalidate_seconds > 0
+
     def of_task(self, task: Task) -> "CachePolicy":
         """Return the policy of one of its tasks."""
         return parse_cache_policy(_of_task(self, task))
@@ -169,6 +183,9 @@ def parse_cache_policy(value: object, name: str = "cache") -> CachePolicy:
     policy: CachePolicy = _converted(value, CachePolicy, name)
     _check_sensitive(policy.sensitive, f"{name}.sensitive")
     _check_pool(policy, name)
+    if policy.refreshes and not policy.coalesce:
+        ahead = "early_refresh and stale_while_revalidate_seconds"
+        raise PolicyError(f"{name}.coalesce: {ahead} need it: one call asks again for all.")
     for place, task in enumerate(policy.tasks):
         _check_task(policy, task, f"{name}.tasks[{place}]")
     if len({task.name for task in policy.tasks}) < len(policy.tasks):

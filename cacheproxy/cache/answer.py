@@ -1,6 +1,6 @@
 """A stored answer: the bytes of a complete, successful answer and what it is worth."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -15,13 +15,6 @@ QUALITIES: tuple[KeptQuality, ...] = ("reported", "estimated")
 MAX_ANSWER_BYTES = 8 << 20
 """A larger body is kept nowhere, unless a setting says otherwise."""
 Headers = tuple[tuple[bytes, bytes], ...]
-
-
-class Contribution(NamedTuple):
-    """Whose call paid for an answer that a pool shares, and after how many microseconds the upstream had given it."""
-
-    tenant_id: int
-    took_us: int
 
 
 class StoredAnswer(msgspec.Struct, gc=False):
@@ -41,11 +34,13 @@ class StoredAnswer(msgspec.Struct, gc=False):
     headers: Headers = ((b"content-type", b"application/json"),)
     """Without these the body could not be read: its content type, and what its dialect keeps."""
     stale_until_ms: int = 0
-    """Until when it may stand in for a failure once it has expired; 0: never."""
+    """Until when it may be given once it has expired; 0: never."""
+    took_us: int = 0
+    """How long the upstream took to give it; 0: that is not known."""
     tagged: Tagged | None = None
     """By what it can be invalidated beside its key."""
-    contributed: Contribution | None = None
-    """None where no other tenant can get it."""
+    paid_by: int = 0
+    """The tenant whose call paid for it, in a pool; 0: no other tenant can get it."""
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 
@@ -55,7 +50,7 @@ class StoredAnswer(msgspec.Struct, gc=False):
         return max(self.expires_at_ms, self.stale_until_ms)
 
     def may_stand_in(self, now_ms: int, max_stale_seconds: int) -> bool:
-        """Return whether it may be given where the upstream fails: fresh, or expired by up to *max_stale_seconds*."""
+        """Return whether it may be given, stale or not: it is fresh, or expired by up to *max_stale_seconds*."""
         return now_ms < max(
             self.expires_at_ms, min(self.stale_until_ms, self.expires_at_ms + 1000 * max_stale_seconds)
         )

@@ -1,10 +1,10 @@
 """A stored answer as bytes, for a tier outside this process.
 
-A fixed head, big-endian, in the clear, then the facts, the answer's own headers, its tags and who contributed it,
+A fixed head, big-endian, in the clear, then the facts, the answer's own headers, its tags and who paid for it,
 and its body as it came, wrapped as `at_rest.py` does it.
 
 ====================  =====  ==========================================================
-magic ``zra4``        4      the version of this layout
+magic ``zra5``        4      the version of this layout
 checksum              4      CRC-32 of the key and everything after it: a damaged value, or another key's, is no answer
 stored_at_ms          8      since the epoch
 expires_at_ms         8      since the epoch; a script in Redis reads it at this place
@@ -14,8 +14,9 @@ source_event          16     the event of the miss that paid
 pools                 5 × 8  input, cache_read, cache_write, cache_write_1h, output
 output_reasoning      8
 units                 8
+took_us               8      what the upstream took; 0: not known
 quality               1      index into ``QUALITIES``
-notes_size            4      bytes of headers, tags and contribution that follow, as MessagePack
+notes_size            4      bytes of headers, tags and payer that follow, as MessagePack
 ====================  =====  ==========================================================
 """
 
@@ -27,18 +28,18 @@ from uuid import UUID
 
 import msgspec
 
-from cacheproxy.cache.answer import MAX_ANSWER_BYTES, QUALITIES, Contribution, Headers, StoredAnswer
+from cacheproxy.cache.answer import MAX_ANSWER_BYTES, QUALITIES, Headers, StoredAnswer
 from cacheproxy.cache.at_rest import AtRest, Damaged, Foreign, at_length
 from cacheproxy.cache.epochs import Tagged
 from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"zra4"
+MAGIC = b"zra5"
 
 _PREFIX = struct.Struct(">4sI")
 _TIMES = struct.Struct(">qqq")
-_FACTS = struct.Struct(">16s5qqqBI")
+_FACTS = struct.Struct(">16s5qqqqBI")
 _WRAPPED_AT = _PREFIX.size + _TIMES.size
 _encode_notes = msgspec.msgpack.Encoder().encode
 
@@ -46,7 +47,7 @@ _encode_notes = msgspec.msgpack.Encoder().encode
 class _Notes(msgspec.Struct, array_like=True):
     headers: Headers
     tagged: Tagged | None = None
-    contributed: Contribution | None = None
+    paid_by: int = 0
 
 
 _decode_notes = msgspec.msgpack.Decoder(_Notes).decode
@@ -84,12 +85,13 @@ class AnswerCodec:
 
 def encode_answer(at_rest: AtRest, key: bytes, answer: StoredAnswer) -> bytes:
     """Return *answer* as bytes to be kept under *key*."""
-    notes = _encode_notes((answer.headers, answer.tagged, answer.contributed))
+    notes = _encode_notes((answer.headers, answer.tagged, answer.paid_by))
     facts = _FACTS.pack(
         answer.source_event.bytes,
         *answer.pools,
         answer.output_reasoning,
         answer.units,
+        answer.took_us,
         QUALITIES.index(answer.quality),
         len(notes),
     )
@@ -126,14 +128,14 @@ def decode_answer(at_rest: AtRest, key: bytes, value: bytes) -> StoredAnswer:
 def _read(times: bytes, payload: bytes) -> StoredAnswer:
     stored_at_ms, expires_at_ms, stale_until_ms = _TIMES.unpack(times)
     source, *counts, quality, size = _FACTS.unpack_from(payload)
-    *pools, output_reasoning, units = counts
+    *pools, output_reasoning, units, took_us = counts
     body_at = _FACTS.size + size
     notes = _decode_notes(payload[_FACTS.size : body_at])
     return StoredAnswer(
         body=payload[body_at:],
         headers=notes.headers,
         tagged=notes.tagged,
-        contributed=notes.contributed,
+        paid_by=notes.paid_by,
         source_event=UUID(bytes=source),
         stored_at_ms=stored_at_ms,
         expires_at_ms=expires_at_ms,
@@ -141,5 +143,6 @@ def _read(times: bytes, payload: bytes) -> StoredAnswer:
         pools=TokenPools(*pools),
         output_reasoning=output_reasoning,
         units=units,
+        took_us=took_us,
         quality=QUALITIES[quality],
     )

@@ -19,12 +19,13 @@ from cacheproxy.gateway.catalog.feed import Feed
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.flight.at_once import AtOnce
+from cacheproxy.gateway.flight.background import Background
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
-from cacheproxy.gateway.flight.work import Found
 from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
@@ -96,6 +97,8 @@ class Gateway:
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis, self._at_rest)
         delivery = Delivery(self._recorder, self._limits, self.metrics)
+        self._background = Background(self._upstreams, self.metrics, at_once=settings.max_background_calls)
+        refreshing = Refreshing(self._tiers, self._coalescing, self._background, self.metrics)
         self._flight = Flight(
             settings,
             self._door,
@@ -108,9 +111,11 @@ class Gateway:
                 self._coalescing,
                 self._limits,
                 Sightings(self._redis),
+                refreshing,
             ),
             delivery,
             self._idempotency,
+            refreshing,
         )
         self._at_once = AtOnce(self._recorder, delivery, refuse=self._refusal, over=self._over)
 
@@ -132,13 +137,17 @@ class Gateway:
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
         self.health.draining = True
+        self._background.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
                 await self._flight.drain()
+                await self._background.drain()
         self._flight.break_off()
+        self._background.break_off()
         try:
             async with asyncio.timeout(BREAK_OFF_SECONDS):
                 await self._flight.drain()
+                await self._background.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
         await self._limits.stop()
@@ -215,11 +224,11 @@ class Gateway:
         return True
 
     def _begin_at_once(self, call: Call, exchange: Exchange) -> bool:
-        stored, ask = self._flight.look(call, exchange.body), call.ask
+        found, ask = self._flight.look(call, exchange.body), call.ask
         if ask is None:
             return False
-        if stored is not None:
-            self._at_once.hit(ask, Found(stored, "exact"), exchange.give)
+        if found is not None:
+            self._at_once.hit(ask, found, exchange.give)
             return True
         context = current_call.set(call)  # for the work's task
         work = self._flight.lead(ask)

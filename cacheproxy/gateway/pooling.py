@@ -25,10 +25,12 @@ POOL_HIT: Header = (b"cache-status", b"zerorate; hit; detail=exact")
 
 
 def pool_status(found: Found) -> Header:
-    """Return the `Cache-Status` of a pool's hit: without the time that it has left, which tells when it was stored."""
-    if found.how == "stale":
+    """Return the `Cache-Status` of a pool's hit: not what time it has left, nor that its time was over just now."""
+    if found.how != "stale":
+        return b"cache-status", b"zerorate; hit; detail=" + found.how.encode()
+    if found.because == "stale-if-error":
         return b"cache-status", b"zerorate; hit; fwd=stale; detail=stale-if-error"
-    return b"cache-status", b"zerorate; hit; detail=" + found.how.encode()
+    return POOL_HIT
 
 
 def note_of_pool(ask: Ask, hits: Iterable[StoredAnswer], note: bytes | None) -> bytes | None:
@@ -53,10 +55,6 @@ def _other(value: Any) -> Any:
 
 
 async def hold_back(ask: Ask, stored: StoredAnswer) -> None:
-    """Wait until another tenant's answer took this call as long as it took the one that asked the upstream for it."""
-    given = stored.contributed
-    if given is None or not ask.facts.pads or not ask.is_anothers(stored):
-        return
-    rest_seconds = min(given.took_us / 1e6, MAX_PAD_SECONDS) - ask.call.elapsed_us() / 1e6
-    if rest_seconds > 0:
-        await asyncio.sleep(rest_seconds)
+    """Wait, where another tenant paid for an answer and the pool pads its hits, for as long as the upstream took."""
+    if ask.facts.pads and ask.is_anothers(stored):
+        await asyncio.sleep(min(stored.took_us / 1e6, MAX_PAD_SECONDS))

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from cacheproxy.cache.answer import Contribution, KeptQuality, StoredAnswer
+from cacheproxy.cache.answer import KeptQuality, StoredAnswer
 from cacheproxy.cache.epochs import Era, Tagged
 from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
@@ -90,10 +90,9 @@ class Ask(NamedTuple):
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
-        if stored.contributed is not None and self.controls.only_if_cached and self.is_anothers(stored):
+        if stored.paid_by and self.controls.only_if_cached and self.is_anothers(stored):
             return False  # or a client could ask every second, and leave nothing of its own behind
-        max_age_seconds = self.controls.max_age_seconds
-        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+        if self.controls is not PLAIN and not _is_within(self.controls, stored, now_ms):
             return False
         return not self.has_ended(stored)
 
@@ -103,8 +102,7 @@ class Ask(NamedTuple):
 
     def is_anothers(self, stored: StoredAnswer) -> bool:
         """Return whether another tenant of the pool paid for an answer."""
-        given = stored.contributed
-        return given is not None and given.tenant_id != self.caller.access.tenant_id
+        return stored.paid_by not in (0, self.caller.access.tenant_id)
 
     @property
     def flight(self) -> bytes | None:
@@ -120,6 +118,25 @@ class Ask(NamedTuple):
         if self.facts.pool is None:
             return key
         return key + sha256(b"%b@%d" % (key, self.caller.access.tenant_id)).hexdigest().encode()
+
+    @property
+    def stale_seconds(self) -> int:
+        """How long after its end a stored answer may be given at once: as the client says, else as the policy does.
+
+        Who states an age without it wants nothing stale (RFC 9111, section 5.2.1.1).
+        """
+        stated = self.controls.max_stale_seconds
+        if stated is not None:
+            return stated
+        if self.controls.limits_age or not self.facts.shares:
+            return 0
+        return self.facts.rules.policy.stale_while_revalidate_seconds
+
+    @property
+    def stale_if_error_seconds(self) -> int:
+        """How long after its end a stored answer may stand in for a failure."""
+        stated = self.controls.stale_if_error_seconds
+        return self.facts.rules.policy.stale_if_error_seconds if stated is None else stated
 
     @property
     def key_headers(self) -> Sequence[Header]:
@@ -160,6 +177,7 @@ class Ask(NamedTuple):
         units: int,
         quality: KeptQuality,
         output_reasoning: int = 0,
+        took_us: int = 0,
     ) -> StoredAnswer:
         """Return an answer that was computed for this call as it is to be kept, under the model's policy."""
         now_ms, policy = time.time_ns() // 1_000_000, self.facts.rules.policy
@@ -171,13 +189,14 @@ class Ask(NamedTuple):
             source_event=self.call.event_id,
             stored_at_ms=now_ms,
             expires_at_ms=expires_at_ms,
-            stale_until_ms=expires_at_ms + 1000 * policy.stale_if_error_seconds,
+            stale_until_ms=expires_at_ms + 1000 * policy.kept_stale_seconds,
             pools=pools,
             output_reasoning=output_reasoning,
             units=units,
             quality=quality,
+            took_us=took_us,
             tagged=self._tagged,
-            contributed=self._contributed,
+            paid_by=0 if self.facts.pool is None else self.caller.access.tenant_id,
         )
 
     @property
@@ -185,12 +204,6 @@ class Ask(NamedTuple):
         if not self.controls.tags:
             return None
         return Tagged(self.facts.era.owner, self.facts.era.began, self.controls.tags)
-
-    @property
-    def _contributed(self) -> Contribution | None:
-        if self.facts.pool is None:
-            return None
-        return Contribution(self.caller.access.tenant_id, self.call.elapsed_us())
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
@@ -214,7 +227,7 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        sharing = access.sharing if controls.max_age_seconds is None else access.cache_secret
+        sharing = access.sharing if controls is PLAIN or not controls.dates else access.cache_secret
         scope = (access.api_key_id, sharing, controls.session, controls.namespace, controls.tags)
         name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
@@ -254,6 +267,14 @@ class Understanding:
         self._remembered[name] = facts
 
 
+def _is_within(controls: Controls, stored: StoredAnswer, now_ms: int) -> bool:
+    """Return whether an answer is as young, and will be fresh for as long, as the client wants."""
+    max_age_seconds, min_fresh_seconds = controls.max_age_seconds, controls.min_fresh_seconds
+    if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+        return False
+    return min_fresh_seconds is None or stored.expires_at_ms - now_ms >= 1000 * min_fresh_seconds
+
+
 def parse(call: Call, body: bytes) -> InferenceRequest:
     """Return the parsed body.
 
@@ -286,7 +307,7 @@ def _pool(
     """
     if policy.pool is None or controls.session or controls.namespace:
         return None
-    if controls.max_age_seconds is not None or dialect.is_addressed(request):
+    if controls.dates or dialect.is_addressed(request):
         return None
     pool = access.pool(policy.pool)
     return None if pool is not None and pool.pad_hits and request.stream else pool

@@ -27,7 +27,7 @@ class Absences:
         if ask.facts.pool is not None:  # what became of another tenant's answer is nobody else's business
             return moved or "never_seen"
         if absence is None:  # there is one, but too old for this client, or with a tag that was invalidated
-            return "invalidated" if ask.controls.max_age_seconds is None else "client"
+            return "client" if ask.controls.limits_age else "invalidated"
         if absence == "never_seen":
             return moved or "never_seen"
         return "invalidated" if absence == "discarded" else absence

@@ -17,6 +17,8 @@ from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.request import Answer, Header, InferenceRequest, StreamReader
 from metering.tokens import TokenPools
 
+Stale = Literal["stale-if-error", "stale-while-revalidate", "max-stale"]
+"""Why an expired answer is given: its upstream fails, it is being asked again, or its client takes it as it is."""
 Part = tuple[str, TokenPools, int]
 """An outcome, and the pools and units that have it."""
 
@@ -48,6 +50,8 @@ class Found(NamedTuple):
     """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
     tier: Literal["memory", "redis"] = "memory"
     """Where an exact one was found."""
+    because: Stale = "stale-if-error"
+    """Of a stale one."""
 
 
 Result = Led | Found
@@ -74,6 +78,7 @@ class Work:
         "on_end",
         "reader",
         "remote",
+        "replaces",
         "request",
         "result",
         "shared",
@@ -95,6 +100,8 @@ class Work:
         """Whether identical calls may listen to it."""
         self.remote = False
         """Whether another gateway leads."""
+        self.replaces: StoredAnswer | None = None
+        """The answer that calls still get, where this work is to replace it."""
         self.head: tuple[Header, ...] | None = None
         self.used: Measured | None = None
         """What the answer took, as far as it came; None while nothing is known, or where it was found."""
@@ -125,6 +132,11 @@ class Work:
     def heard_out(self) -> None:
         """Say that the upstream is through: nobody's patience matters any more."""
         self._reading = False
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the upstream is being read."""
+        return self._reading
 
     def was_broken_off(self) -> bool:
         """Return whether it was `break_off` that cancelled the task just now; the task goes on then."""
@@ -170,6 +182,12 @@ class Work:
     def begun(self) -> bool:
         """Whether a part of the answer was passed to whoever listens."""
         return any(self._passed)
+
+    @property
+    def found(self) -> Found | None:
+        """What there was without asking anybody, once the work has ended with that."""
+        result = None if not self.result.done() or self.result.exception() else self.result.result()
+        return result if isinstance(result, Found) else None
 
     @property
     def is_deserted(self) -> bool:

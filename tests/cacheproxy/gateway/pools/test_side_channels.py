@@ -69,13 +69,13 @@ async def test_the_scores_of_a_list_have_another_id(
     assert given.document["id"] != "rerank-1"
 
 
-@pytest.mark.parametrize("control", ["max-age=86400", "only-if-cached"])
+@pytest.mark.parametrize("control", ["max-age=86400", "min-fresh=1", "max-stale", "only-if-cached"])
 async def test_nobody_finds_out_when_by_asking_for_young_ones_or_again_and_again(
     client: Client, partner: Client, control: str
 ) -> None:
     asking = {"cache-control": control}
     await client.chat()
-    if control == "max-age=86400":
+    if control != "only-if-cached":
         await client.chat(headers=asking)
     assert "hit" not in (await partner.chat(headers=asking)).headers["cache-status"]
     assert "hit" in (await client.chat(headers=asking)).headers["cache-status"]
@@ -91,6 +91,30 @@ async def test_the_event_keeps_the_source_and_says_whose_it_is(
     assert miss["event_id"] == theirs["source_event"] == mine["source_event"]
     assert json.loads(theirs["raw_usage"]) == {"pool": "public"}
     assert mine["raw_usage"] is None
+
+
+async def test_an_answer_that_is_refreshed_stays_another_tenants(
+    client: Client, partner: Client, world: World, upstream: FakeUpstream
+) -> None:
+    await set_policy(world, ttl_seconds=1, ttl_jitter=0, stale_while_revalidate_seconds=60)
+    await asyncio.sleep(0.2)
+    await client.chat()
+    await asyncio.sleep(1)
+    stale = await partner.chat()
+    assert stale.headers["cache-status"] == "zerorate; hit; detail=exact"
+    await eventually(lambda: asked_twice(upstream))
+    await asyncio.sleep(0.2)
+    assert tells_nothing(await partner.chat())
+    miss, *theirs = await world.events()
+    assert len(theirs) == 2
+    for event in theirs:
+        assert event["source_event"] == miss["event_id"]
+        assert json.loads(event["raw_usage"])["pool"] == "public"
+    assert len(upstream.received) == 2
+
+
+async def asked_twice(upstream: FakeUpstream) -> bool:
+    return len(upstream.received) == 2
 
 
 async def test_statistics_tell_no_age_and_no_fate(
