@@ -197,7 +197,7 @@ def test_members_are_added_on_the_tenants_page(admin_client: Client, tenant: Ten
         "members-0-role": "finance",
     } | {
         f"{inline}-{count}_FORMS": "0"
-        for inline in ("subscriptions", "budgets", "api_keys")
+        for inline in ("subscriptions", "budgets", "api_keys", "pool_memberships")
         for count in ("TOTAL", "INITIAL")
     }
     answer = admin_client.post(reverse("admin:tenants_tenant_change", args=[tenant.pk]), form)
