@@ -64,6 +64,10 @@ def gateway_settings() -> GatewaySettings:
         cache_encryption_keys=_encryption_keys(),
         redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
         redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
+        models_dir=str(env.home() / "models"),
+        encoder_threads=env.integer("ENCODER_THREADS", 2),
+        semantic_budget_seconds=env.integer("SEMANTIC_BUDGET_MS", 25) / 1000,
+        max_shadow_checks=env.integer("MAX_SHADOW_CHECKS", 4),
     )
 
 
