@@ -38,7 +38,7 @@ from cacheproxy.gateway.semantics import Open, Semantics, open_shipped
 from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.telemetry.exposition import Exposition
 from cacheproxy.gateway.telemetry.health import Health
-from cacheproxy.gateway.telemetry.metrics import Metrics
+from cacheproxy.gateway.telemetry.metrics import MILLION, Metrics
 from cacheproxy.gateway.telemetry.observer import Observer
 from cacheproxy.gateway.telemetry.statistics import Statistics
 from cacheproxy.gateway.telemetry.tally import REASONS, TIERS, Tally
@@ -271,6 +271,7 @@ class Gateway:
         read("memory_cache_misses", lambda: memory.misses)
         read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
         read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
+        self._read_semantics()
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.codec.damaged)
@@ -279,6 +280,24 @@ class Gateway:
             read("redis_breaker_openings", lambda: redis.breaker[1])
         if spool is not None:
             read("spool_batches", lambda: spool.last_depth)
+
+    def _read_semantics(self) -> None:
+        read, accounts = self.metrics.read, self._semantics.accounts
+        read("semantic_findings", lambda: self._rewordings.findings)
+        read("semantic_checks", lambda: self._rewordings.checks)
+        read(
+            "semantic_wrong_ratio",
+            lambda: {name: round(account.upper * MILLION) for name, account in accounts().items()},
+        )
+        read(
+            "semantic_tolerated_ratio",
+            lambda: {name: round(account.tolerance * MILLION) for name, account in accounts().items()},
+        )
+        read(
+            "semantic_shut_off",
+            lambda: {name: int(account.state.shut) for name, account in accounts().items()},
+        )
+        read("semantic_forgotten_questions", self._semantics.forgotten)
 
     def _build_tiers(self) -> Tiers:
         settings = self._settings

@@ -83,9 +83,13 @@ class Semantics:
         self._assembly = None
         await self._stack.aclose()
 
-    def accounts(self) -> Mapping[tuple[str, str], Account]:
-        """Return the error budgets that this process takes part in, by model and version."""
-        return self._assembly.ledger.accounts() if self._assembly is not None else {}
+    def accounts(self) -> Mapping[str, Account]:
+        """Return the error budgets of the models as they are served now."""
+        if self._assembly is None:
+            return {}
+        known = self._assembly.ledger.accounts()
+        models = self._catalog.models.values()
+        return {model.name: known[model.name, model.version] for model in models if model.rules.semantics}
 
     def forgotten(self) -> int:
         """Return how many questions could not be kept."""
@@ -95,15 +99,11 @@ class Semantics:
         """Return what an operator should know, in lines."""
         off = [f"semantic hits are off: {self._missing}"] if self._missing else []
         shut = [
-            f"semantic hits of {model} are shut off by its error budget"
-            for (model, version), account in self.accounts().items()
-            if account.state.shut and self._serves(model, version)
+            f"semantic hits of {name} are shut off by their error budget"
+            for name, account in self.accounts().items()
+            if account.state.shut
         ]
         return [*off, *shut]
-
-    def _serves(self, name: str, version: str) -> bool:
-        model = self._catalog.models.get(name)
-        return model is not None and model.version == version
 
     def _look(self) -> None:
         """See which models want the tier by now."""

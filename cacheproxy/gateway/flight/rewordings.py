@@ -45,6 +45,8 @@ class Rewordings:
     def __init__(self, settings: GatewaySettings, tiers: Tiers, semantics: Semantics) -> None:
         self.findings: Counter[tuple[str, str]] = Counter()
         """By model, and what came of it."""
+        self.checks: Counter[tuple[str, str]] = Counter()
+        """By model, and what the comparison of a kept answer with the upstream's own found."""
         self._settings = settings
         self._tiers = tiers
         self._semantics = semantics
@@ -121,8 +123,21 @@ class Rewordings:
         if finding is not None and finding.check is not None:
             candidate, _ = await self._answer(ask, finding.check)
             if candidate is not None and not ask.has_ended(candidate):
-                said = [_said(ask, work.request, stored) for stored in (candidate, fresh)]
-                await tier.check(finding, stored=said[0], fresh=said[1])
+                await self._compare(tier, work, finding, candidate, fresh)
+
+    async def _compare(
+        self,
+        tier: "SemanticTier[Any]",
+        work: Work,
+        finding: Finding,
+        candidate: StoredAnswer,
+        fresh: StoredAnswer,
+    ) -> None:
+        ask = work.leader
+        stored, said = (_said(ask, work.request, answer) for answer in (candidate, fresh))
+        same = await tier.check(finding, stored=stored, fresh=said)
+        result = "unknown" if same is None else "same" if same else "wrong"
+        self.checks[self._models[ask.facts.model.name], result] += 1
 
     async def _remember(self, tier: "SemanticTier[Any]", work: Work, fresh: StoredAnswer) -> None:
         ask, finding = work.leader, work.finding

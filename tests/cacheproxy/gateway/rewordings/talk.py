@@ -4,6 +4,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 
+from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.catalog.catalog import Model
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.upstreams.failover import Upstreams
@@ -30,7 +31,8 @@ class Draw(random.Random):
 class Semantic:
     """Opens the tier with a judge whose verdicts are plain."""
 
-    def __init__(self, encoder: LocalEncoder, draw: Draw) -> None:
+    def __init__(self, encoder: LocalEncoder, draw: Draw, *, judge: type[WordJudge] = WordJudge) -> None:
+        self._judge = judge(encoder.name)
         self._encoder = encoder
         self._draw = draw
         self.opened: list[Assembly] = []
@@ -42,7 +44,7 @@ class Semantic:
         async with assembled(
             settings,
             local=Remembering(Free(self._encoder)),
-            judge=WordJudge(self._encoder.name),
+            judge=self._judge,
             unpack=unpack,
             remote=RemoteEmbedders(find, upstreams),
             draw=self._draw,
@@ -60,3 +62,8 @@ async def remembered(world: World, entries: int = 1) -> None:
         return kept == entries
 
     await eventually(are_kept, within_seconds=10)
+
+
+def findings(gateway: tuple[Gateway, str]) -> dict[str, int]:
+    """Return how often each thing came of looking for a question."""
+    return {reason: count for (_, reason), count in gateway[0]._rewordings.findings.items()}
