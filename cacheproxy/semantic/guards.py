@@ -1,0 +1,162 @@
+"""Guards: what no likeness of two questions makes up for. Each answers whether it lets a pair pass. Plain.
+
+A guard is strict: where it cannot tell, it refuses, which costs a call and never a wrong answer. The names in
+`GUARDS` are the words for statistics and stay as they are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+
+from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.lexicon import DIRECTED_ROLES, OPPOSITES, PRONOUNS
+from cacheproxy.semantic.words import Word
+
+MAX_WORDS = 60
+"""Above it, only texts of the same content words pass: encoders read a text's beginning, and scores were learned on questions."""
+
+
+def same_language(pair: Pair) -> bool:
+    """Return whether both are written in one script and language, and name the same languages."""
+    new, stored = pair.new, pair.stored
+    if new.scripts != stored.scripts or new.languages_named != stored.languages_named:
+        return False
+    return new.language == stored.language or not (new.language and stored.language)
+
+
+def same_code(pair: Pair) -> bool:
+    """Return whether formulas agree, and each identifier and quotation of one stands in the other."""
+    new, stored = pair.new, pair.stored
+    return (
+        new.formulas == stored.formulas
+        and all(identifier in stored.squeezed for identifier in new.identifiers)
+        and all(identifier in new.squeezed for identifier in stored.identifiers)
+        and all(quoted in stored.text for quoted in new.quotations)
+        and all(quoted in new.text for quoted in stored.quotations)
+    )
+
+
+def same_numbers(pair: Pair) -> bool:
+    """Return whether the same numbers occur as often, in figures or in words, ordinals apart from counts."""
+    return pair.new.numbers == pair.stored.numbers
+
+
+def same_units(pair: Pair) -> bool:
+    """Return whether no number changes its unit, and the same units stand alone.
+
+    10 miles in km is so not 10 km in miles; a unit that only one of them says beside its number is let pass.
+    """
+    new, stored = set(pair.new.measures), set(pair.stored.measures)
+    if {unit for number, unit in new ^ stored if not number}:
+        return False
+    units = {number for number, _ in new - stored} & {number for number, _ in stored - new}
+    return not units
+
+
+def same_dates(pair: Pair) -> bool:
+    """Return whether days, months, times and relative dates agree."""
+    return pair.new.dates == pair.stored.dates
+
+
+def same_negation(pair: Pair) -> bool:
+    """Return whether both say no equally often.
+
+    Words in which a negation may hide ("unable", "fails") may make up for one that the other says outright.
+    """
+    new, stored = pair.new, pair.stored
+    if new.negations == stored.negations:
+        return True
+    hidden_new = len(_without(new.hidden_negations, stored.hidden_negations))
+    hidden_stored = len(_without(stored.hidden_negations, new.hidden_negations))
+    return new.negations + hidden_new >= stored.negations and stored.negations + hidden_stored >= new.negations
+
+
+def no_opposites(pair: Pair) -> bool:
+    """Return whether no word of one stands against its opposite in the other."""
+    new = {word.text for word in pair.new.words}
+    stored = {word.text for word in pair.stored.words}
+    only_new, only_stored = new - stored, stored - new
+    if not only_new or not only_stored:
+        return True
+    return not any(
+        (not only_new.isdisjoint(left) and not only_stored.isdisjoint(right))
+        or (not only_new.isdisjoint(right) and not only_stored.isdisjoint(left))
+        for left, right in OPPOSITES
+    )
+
+
+def same_direction(pair: Pair) -> bool:
+    """Return whether no word changes between from and to, before and after, over and under, with and without…"""
+    new, stored = pair.new.words, pair.stored.words
+    roles = ((new[at].role, stored[other].role) for at, other in pair.matches)
+    return all(role == other or not {role, other} <= DIRECTED_ROLES for role, other in roles)
+
+
+def same_order(pair: Pair) -> bool:
+    """Return whether the words that both share, and the persons they speak of, come in an order that means the same."""
+    if any(pair.turns(first, second) for first, second in pair.inversions()):
+        return False
+    new, stored = _persons(pair.new.words), _persons(pair.stored.words)
+    shared = [person for person in new if person in stored]
+    return all(stored.index(first) < stored.index(second) for first, second in combinations(shared, 2))
+
+
+def same_names(pair: Pair) -> bool:
+    """Return whether every name of one occurs in the other, written out or by its initials."""
+    return _named_in(pair.left_new, pair.stored.words) and _named_in(pair.left_stored, pair.new.words)
+
+
+def short_enough(pair: Pair) -> bool:
+    """Return whether both are of the length that scores were learned on, or of the same content words."""
+    longest = max(len(pair.new.words), len(pair.stored.words))
+    return longest <= MAX_WORDS or not (pair.left_new or pair.left_stored)
+
+
+PEOPLE_ENDINGS = {"n", "ns", "an", "ans", "ian", "ians", "s", "ese", "ish"}
+Guard = Callable[[Pair], bool]
+GUARDS: Mapping[str, Guard] = {
+    "language": same_language,
+    "code": same_code,
+    "number": same_numbers,
+    "unit": same_units,
+    "date": same_dates,
+    "negation": same_negation,
+    "opposite": no_opposites,
+    "direction": same_direction,
+    "order": same_order,
+    "name": same_names,
+    "length": short_enough,
+}
+"""The word for each guard → the guard, the cheap ones first."""
+
+
+def refused_by(pair: Pair) -> str | None:
+    """Return the word for the first guard that refuses *pair*, or None."""
+    return next((word for word, passes in GUARDS.items() if not passes(pair)), None)
+
+
+def _without(words: Iterable[str], taken: Iterable[str]) -> list[str]:
+    left = list(words)
+    for word in taken:
+        if word in left:
+            left.remove(word)
+    return left
+
+
+def _persons(words: Iterable[Word]) -> list[str]:
+    """Return the persons that pronouns speak of, in the order of their first mention."""
+    return list(dict.fromkeys(PRONOUNS[word.text] for word in words if word.text in PRONOUNS))
+
+
+def _named_in(left: Iterable[Word], other: Iterable[Word]) -> bool:
+    names = [word for word in left if word.name and not any(_same_people(word.text, one.text) for one in other)]
+    if not names:
+        return True
+    initials = "".join(word.text[0] for word in other if word.content)
+    spelled = "".join(word.text for word in other)
+    return all(len(name.text) > 1 and (name.text in initials or name.text in spelled) for name in names)
+
+
+def _same_people(name: str, other: str) -> bool:
+    """Return whether one is the other with the ending of its people, as India and Indians."""
+    shorter, longer = sorted((name, other), key=len)
+    return len(shorter) > 3 and longer.startswith(shorter) and longer[len(shorter) :] in PEOPLE_ENDINGS

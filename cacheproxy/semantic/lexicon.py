@@ -1,0 +1,428 @@
+"""Words that guards and features must know, English unless a name says otherwise. Plain data."""
+
+import re
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _groups(text: str) -> dict[str, str]:
+    """Return every word of a line → the line's first word."""
+    lines = [line.split() for line in text.strip().splitlines()]
+    return {word: line[0] for line in lines for word in line}
+
+
+STOP_WORDS = _words("""
+    a an the this that these those some any every each such
+    i me my mine myself we us our ours ourselves you your yours yourself he him his she her hers it its itself
+    they them their theirs themselves one ones someone anyone everyone somebody anybody everybody something anything
+    am is are was were be been being do does did doing done have has had having can could will would shall should
+    may might must get gets got getting
+    and or but if then so as than because while though although
+    of in on at to from by for with about into onto over under between through during against toward towards via per
+    up down out off
+    what which who whom whose when where why how whether
+    there here just also too very really actually quite please kindly hi hello hey thanks thank dear ok okay well
+    let lets tell explain know want need like
+""")
+"""Words that carry little of what a question is about. Negators and words of opposites are not among them."""
+
+PRONOUNS = {
+    **dict.fromkeys(("i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves"), "i"),
+    **dict.fromkeys(("you", "your", "yours", "yourself"), "you"),
+    **dict.fromkeys(("he", "him", "his", "himself"), "he"),
+    **dict.fromkeys(("she", "her", "hers", "herself"), "she"),
+    **dict.fromkeys(("they", "them", "their", "theirs", "themselves"), "they"),
+}
+"""Who is spoken of."""
+
+CONTRACTIONS = {
+    "can't": "can not", "cannot": "can not", "cant": "can not", "won't": "will not", "wont": "will not",
+    "shan't": "shall not", "ain't": "is not", "dont": "do not", "doesnt": "does not", "didnt": "did not",
+    "isnt": "is not", "arent": "are not", "wasnt": "was not", "werent": "were not", "couldnt": "could not",
+    "wouldnt": "would not", "shouldnt": "should not", "hasnt": "has not", "havent": "have not", "hadnt": "had not",
+    "whats": "what is", "hows": "how is", "wheres": "where is", "whos": "who is", "im": "i am", "ive": "i have",
+    "let's": "let us", "i'm": "i am", "thats": "that is",
+}  # fmt: skip
+"""Short forms that the endings below do not cover, and those typed without their apostrophe."""
+
+ENDINGS = {"n't": " not", "'re": " are", "'ve": " have", "'ll": " will", "'d": " would", "'m": " am"}
+VERBAL_S = _words("what how who where when why it he she that there here")
+"""Words after which 's is "is"; after all others it is a possessive and dropped."""
+
+NEGATORS = _words("not no never without nobody nothing none neither nor nowhere hardly")
+IMPLICIT_NEGATORS = _words("""
+    unable fail fails failed failing failure refuse refuses refused decline declines declined reject rejects rejected
+    deny denies denied impossible lack lacks lacking missing forbid forbidden prevent prevents prevented prohibited
+    avoid stop stops stopped stopping wrong illegal invalid unavailable broken trouble problem problems issue issues
+    instead other except unless but
+""")
+"""Words in which a negation may hide: they may, but need not, stand for one in the other text."""
+
+JOINED = {
+    tuple(phrase.split()): single
+    for single, phrases in {
+        "usa": "united states of america/united states",
+        "uk": "united kingdom/great britain",
+        "nyc": "new york city/new york",
+        "uae": "united arab emirates",
+        "eu": "european union",
+        "un": "united nations",
+        "login": "log in/sign in/logging in/signing in/logged in/signed in",
+        "logout": "log out/sign out/log off/logging out/signing out",
+        "signup": "sign up/signing up/signed up",
+        "setup": "set up/setting up",
+        "email": "e mail",
+        "wifi": "wi fi",
+        "tv": "t v",
+        "ai": "artificial intelligence",
+        "ml": "machine learning",
+    }.items()
+    for phrase in phrases.split("/")
+}
+"""Phrases that are one word when written otherwise."""
+
+COURTESIES = re.compile(
+    r"""^(?:(?:hi|hello|hey|dear|good\ (?:morning|afternoon|evening))(?:\ (?:there|all|team|everyone|guys))?[,.!\s]+
+    |(?:(?:can|could|would|will)\ (?:you|u|anyone|anybody|someone|somebody)\ (?:please\ |kindly\ )?
+        |please\ |pls\ |kindly\ )
+        (?:tell|show|explain|help|inform|advise|let)\ (?:(?:to\ )?me|us)(?:\ (?:know|understand|out))?[,:\s]+
+    |(?:i(?:\ would|'d)\ like|i\ want|i\ need|i\ am\ trying|i'm\ trying|i\ wish)\ to\ (?:know|find\ out|understand|learn)\s
+    |i(?:\ was|\ am|'m)?\ (?:wonder(?:ing)?|curious)[,\s]+
+    |(?:do|does)\ (?:you|anyone|anybody|someone)\ know\s
+    |(?:quick\ question|question|excuse\ me|sorry|please|so|well|ok|okay|also|btw)[,:.\s]+)+
+    |(?:[,.!?\s]+(?:please|pls|thanks|thank\ you|thx|cheers|many\ thanks)(?:\ (?:in\ advance|a\ lot|very\ much|so\ much))?)+[.!?\s]*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What politeness puts before and after a question."""
+
+OPPOSITES = [
+    (frozenset(left.split()), frozenset(right.split()))
+    for left, right in (line.split(" | ") for line in """
+buy buys buying bought purchase purchasing | sell sells selling sold sale
+increase increases increasing increased raise raising gain gaining grow | decrease decreases decreasing decreased reduce reducing reduces lower lowering lose losing lost shrink
+before | after
+open opens opening opened | close closes closing closed
+start starts starting started begin begins beginning | stop stops stopping stopped end ends ending finish quit
+enable enables enabling enabled activate activating activated | disable disables disabling disabled deactivate deactivating deactivated
+upload uploads uploading uploaded | download downloads downloading downloaded
+encrypt encrypting encrypted encryption encode encoding | decrypt decrypting decrypted decryption decode decoding
+import imports importing imported | export exports exporting exported
+install installing installed installation | uninstall uninstalling uninstalled remove removing
+add adding added insert | remove removing removed delete deleting deleted subtract
+create creating created | delete deleting deleted destroy
+best better good greatest top | worst worse bad poorest
+most | least fewest
+more | less fewer
+maximum max maximize maximise highest | minimum min minimize minimise lowest
+high higher highest | low lower lowest
+big bigger biggest large larger largest | small smaller smallest tiny
+long longer longest | short shorter shortest
+fast faster fastest quick quicker | slow slower slowest
+hot hotter hottest | cold colder coldest
+first | last
+old older oldest | new newer newest
+old older oldest | young younger youngest
+cheap cheaper cheapest | expensive costly
+true right correct | false wrong incorrect
+legal | illegal
+safe | unsafe dangerous
+possible | impossible
+allow allows allowed permit permitted | forbid forbidden ban banned block blocked prohibit prohibited
+accept accepts accepted accepting | reject rejects rejected rejecting refuse refused decline declined
+send sends sending sent | receive receives receiving received
+give gives giving gave given lend lending | take takes taking took taken borrow borrowing
+love loves loving loved like likes liked | hate hates hating hated dislike dislikes disliked
+win wins winning won winner | lose loses losing lost loser
+push pushing pushed | pull pulling pulled
+input inputs | output outputs
+male males man men boy boys | female females woman women girl girls
+husband husbands boyfriend | wife wives girlfriend
+father dad son brother uncle king | mother mom mum daughter sister aunt queen
+advantage advantages benefit benefits pros pro | disadvantage disadvantages drawback drawbacks cons con risks risk
+positive positives | negative negatives
+left | right
+up above over | down below under
+north northern | south southern
+east eastern | west western
+inside indoor | outside outdoor
+arrive arrives arriving arrival arrivals | depart departs departing departure departures leave leaving
+income revenue | expense expenses
+profit profits | loss losses
+credit credits | debit debits
+lock locking locked | unlock unlocking unlocked
+subscribe subscribing subscription | unsubscribe unsubscribing cancel cancelling canceling
+follow following | unfollow unfollowing
+login log-in sign-in | logout log-out sign-out
+connect connecting connected | disconnect disconnecting disconnected
+hide hiding hidden | show showing shown unhide
+mute muting | unmute unmuting
+freeze freezing | thaw thawing unfreeze unfreezing
+ascending | descending
+public | private
+horizontal horizontally | vertical vertically
+backward backwards backup | forward forwards restore
+wholesale | retail
+day days daytime | night nights nighttime
+morning | evening
+summer | winter
+alive living live | dead
+strength strengths | weakness weaknesses
+rich richer richest | poor poorer poorest
+easy easier easiest easily | hard harder hardest difficult
+happy happiness | sad sadness unhappy
+hire hiring hired | fire firing fired
+employer employers | employee employees
+teacher teachers | student students
+parent parents | child children kid kids
+ancestor ancestors | descendant descendants
+question questions | answer answers
+cause causes | effect effects cure cures treatment treatments
+include including included | exclude excluding excluded except
+all every always | none never
+always | sometimes rarely
+often | rarely seldom
+he him his | she her hers
+vegetarian vegan | non-vegetarian meat
+""".strip().splitlines())
+]  # fmt: skip
+"""Pairs of sets: a word of one side against a word of the other turns a question round."""
+
+ROLES = _groups("""
+    from since
+    to into onto towards toward till until
+    by via
+    than
+    before
+    after
+    of
+    in inside within
+    on upon
+    at
+    for
+    with
+    without
+    about regarding concerning
+    between
+    over above
+    under below beneath
+    against
+    through across
+    off
+    as
+    like
+    per
+""") | {"从": "from", "自": "from", "到": "to", "至": "to", "往": "to", "给": "to", "比": "than", "被": "by"}
+"""Prepositions, each under the first of its kin: the role that what follows them has."""
+
+DIRECTED_ROLES = _words("from to by than before after over under against without")
+"""Roles that turn a question round when they are exchanged."""
+
+COORDINATORS = _words("and or vs versus & / ,")
+FLOATING = _words("""
+    online fast best better most more all still even again together first now today currently ever only alone once
+    actually often sometimes always usually much many
+""")
+"""Words that move about a sentence without changing whom they speak of; so do those that end in -ly."""
+ROMAN_NUMERALS = {
+    numeral: str(value)
+    for value, numeral in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv".split(), 2)
+    if len(numeral) > 1
+}
+TITLES = _words("mr mrs ms dr prof sir president prime minister pm ceo king queen saint st")
+DETERMINERS = _words("a an the this that these those my your his her its our their some any")
+
+UNITS = _groups("""
+    percent percents percentage %
+    dollar dollars usd $ buck bucks
+    euro euros eur €
+    pound pounds gbp £ lb lbs quid
+    rupee rupees inr rs ₹
+    yen jpy ¥
+    yuan rmb cny
+    rouble roubles ruble rubles rub ₽
+    cent cents
+    km kms kilometer kilometers kilometre kilometres
+    mile miles mi
+    meter meters metre metres
+    cm cms centimeter centimeters centimetre centimetres
+    mm millimeter millimeters millimetre millimetres
+    foot feet ft
+    inch inches
+    yard yards
+    acre acres
+    hectare hectares
+    kg kgs kilo kilos kilogram kilograms
+    gram grams gm gms
+    mg milligram milligrams
+    ounce ounces oz
+    ton tons tonne tonnes
+    stone stones
+    liter liters litre litres
+    ml milliliter milliliters millilitre millilitres
+    gallon gallons
+    cup cups
+    tablespoon tablespoons tbsp
+    teaspoon teaspoons tsp
+    second seconds sec secs
+    ms millisecond milliseconds
+    minute minutes mins
+    hour hours hr hrs
+    day days
+    week weeks
+    month months
+    year years yr yrs
+    decade decades
+    century centuries
+    celsius centigrade °c
+    fahrenheit °f
+    kelvin kelvins
+    degree degrees °
+    watt watts
+    kw kilowatt kilowatts
+    kwh
+    volt volts
+    amp amps ampere amperes
+    hz hertz
+    mhz megahertz
+    ghz gigahertz
+    byte bytes
+    bit bits
+    kb kilobyte kilobytes
+    mb megabyte megabytes
+    gb gigabyte gigabytes gigs gig
+    tb terabyte terabytes
+    mbps
+    gbps
+    kmh kph
+    mph
+    calorie calories kcal cal cals
+    joule joules
+    pixel pixels px
+    千克 公斤
+    公里 千米
+    米
+    元 块
+    度
+""")
+"""Units of measure and money, each under one name."""
+
+MONEY = _words("dollar euro pound rupee yen yuan rouble cent 元")
+DURATIONS = _words("second minute hour day week month year decade century")
+"""Units that also stand for times of the calendar, so that they count only beside a number."""
+
+SMALL_NUMBERS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+        " eighteen nineteen".split()
+    )
+} | {word: 10 * ten for ten, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+MULTIPLIERS = {
+    "hundred": 100, "thousand": 1000, "k": 1000, "lakh": 100_000, "lakhs": 100_000, "lac": 100_000, "million": 10**6,
+    "m": 10**6, "crore": 10**7, "crores": 10**7, "billion": 10**9, "bn": 10**9, "trillion": 10**12,
+}  # fmt: skip
+FRACTIONS = {
+    "half": "0.5", "halves": "0.5", "quarter": "0.25", "twice": "x2", "double": "x2", "triple": "x3", "dozen": "12",
+    "once": "x1", "thrice": "x3", "single": "x1", "couple": "2", "both": "2", "pair": "2",
+}  # fmt: skip
+ORDINALS = {
+    word: value
+    for value, word in enumerate(
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 1
+    )
+}
+HAN_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
+HAN_MULTIPLIERS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 10**8}
+
+MONTHS = {
+    name: month
+    for month, names in enumerate(
+        "january/jan february/feb march april/apr may june july august/aug september/sep/sept october/oct november/nov"
+        " december/dec".split(), 1,
+    )
+    for name in names.split("/")
+}  # fmt: skip
+WEEKDAYS = {
+    name: day
+    for day, name in enumerate("monday tuesday wednesday thursday friday saturday sunday".split(), 1)
+}
+RELATIVE_DAYS = _words("today tomorrow yesterday tonight now currently weekend")
+HAN_DATES = ("今天", "明天", "昨天", "后天", "前天", "今年", "明年", "去年", "上周", "下周", "本周", "上个月", "下个月", "本月")
+
+HAN_NEGATORS = ("不", "没", "无法", "未", "别", "勿", "非")
+
+WH_WORDS = {
+    "who": "who", "whom": "who", "whose": "who", "when": "when", "where": "where", "why": "why", "how": "how",
+    "what": "what", "which": "what", "whats": "what",
+}  # fmt: skip
+MEASURES = {
+    "many": "many", "much": "much", "long": "long", "far": "far", "often": "often", "old": "old", "tall": "tall",
+    "big": "big", "fast": "fast", "deep": "deep", "high": "tall", "heavy": "heavy",
+}  # fmt: skip
+"""What `how` may measure."""
+
+LANGUAGE_NAMES = _words("""
+    english french german spanish italian portuguese dutch russian polish czech turkish arabic hebrew hindi urdu
+    bengali tamil telugu marathi gujarati punjabi kannada malayalam chinese mandarin cantonese japanese korean
+    vietnamese thai indonesian malay greek latin swedish norwegian danish finnish hungarian romanian ukrainian
+    persian farsi swahili
+""")
+
+SAME_WORD = _groups("""
+    usa u.s. u.s.a. u.s.a america
+    uk u.k. u.k britain
+    uae u.a.e.
+    eu e.u.
+    un u.n.
+    tv television
+    phone telephone
+    photo photograph
+    info information
+    app application
+    ad advertisement advert
+    exam examination
+    bike bicycle
+    maths math mathematics
+    movie film
+    color colour
+    organization organisation
+    ok okay
+    vs versus
+    pros advantages benefits
+    cons disadvantages drawbacks
+    favorite favourite
+    center centre
+    program programme
+    license licence
+    cancel cancelling canceling
+    email mail e-mail
+    picture pic pics
+    number numbers
+    mobile cellphone cell
+    begin start
+    purchase buy
+""")
+"""Words for the same thing, and spellings of the same word, under one of them."""
+
+PLACES = _words("""
+    afghanistan albania algeria angola argentina armenia australia austria azerbaijan bangladesh belarus belgium bolivia
+    brazil bulgaria cambodia cameroon canada chad chile china colombia congo croatia cuba cyprus denmark ecuador egypt
+    england estonia ethiopia europe finland france georgia germany ghana greece guatemala haiti honduras hungary iceland
+    india indonesia iran iraq ireland israel italy jamaica japan jordan kazakhstan kenya korea kuwait laos latvia lebanon
+    liberia libya lithuania luxembourg macedonia madagascar malaysia mali malta mexico moldova mongolia montenegro morocco
+    mozambique myanmar namibia nepal netherlands nicaragua nigeria norway oman pakistan palestine panama paraguay peru
+    philippines poland portugal qatar romania russia rwanda scotland senegal serbia singapore slovakia slovenia somalia
+    spain sudan sweden switzerland syria taiwan tanzania thailand tunisia turkey uganda ukraine uruguay uzbekistan
+    venezuela vietnam wales yemen zambia zimbabwe africa asia america usa uk uae eu
+    amsterdam athens atlanta austin bangalore bangkok barcelona beijing berlin bombay boston brussels budapest cairo
+    calcutta calgary chennai chicago copenhagen dallas delhi denver detroit dubai dublin edinburgh florence frankfurt
+    geneva hamburg hanoi helsinki houston hyderabad istanbul jakarta jerusalem johannesburg karachi kiev kyiv kolkata
+    lagos lahore lima lisbon liverpool london lyon madrid manchester melbourne miami milan montreal moscow mumbai munich
+    nairobi naples nyc osaka oslo ottawa paris perth philadelphia phoenix prague pune rome rotterdam seattle seoul
+    shanghai shenzhen stockholm sydney tehran tokyo toronto turin vancouver venice vienna warsaw washington zurich
+    california texas florida hawaii alaska arizona colorado georgia illinois michigan nevada ohio oregon virginia
+    kerala gujarat punjab maharashtra karnataka goa bihar rajasthan
+""")
+"""Places that people also write without a capital."""
