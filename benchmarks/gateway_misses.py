@@ -1,8 +1,8 @@
 """What a miss costs: distinct requests through the gateway, through a forwarder that does nothing, and straight.
 
-The forwarder is a bare ASGI application over aiohttp. It runs under uvicorn as anybody would run it (uvloop, httptools),
-and once more under the protocol that the gateway has; the upstream answers at once and is never the limit. One process
-each, loaded in turns. The targets: at 64 connections at least half of the forwarder's
+The forwarder is a bare ASGI application over aiohttp. It runs under uvicorn as anybody would run it (uvloop,
+httptools), and once more under the protocol that the gateway has; the upstream answers at once and is never the
+limit. One process each, loaded in turns. The targets: at 64 connections at least half of the forwarder's
 throughput, and at one connection no more than 1.5 times what it adds to the median.
 """
 

@@ -88,6 +88,15 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
     return total
 
 
+def add_multiple(total: Decimal, amount: Decimal, quantity: int) -> Decimal:
+    """Return total + amount × quantity, every digit of it.
+
+    Raises:
+        decimal.Inexact: if it needs more than 120 digits, instead of rounding it.
+    """
+    return _EXACT.fma(amount, quantity, total)
+
+
 def exact_difference(left: Decimal, right: Decimal) -> Decimal:
     """Return left − right, every digit of it."""
     return _EXACT.subtract(left, right)

@@ -49,6 +49,11 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "sweep_semantic_entries": {
+            "task": "cacheproxy.tasks.sweep_semantic_entries",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
         "push_invoices": {
             "task": "billing.stripe_tasks.push_invoices",
             "schedule": 60.0,

@@ -7,6 +7,7 @@ from typing import Any
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.http.exchange import Exchange
 from cacheproxy.gateway.telemetry.exposition import CONTENT_TYPE
 from config import env
 from config.logging import configure
@@ -72,6 +73,10 @@ class Server:
             await self._metrics(scope, send)
         else:
             await self.elsewhere(scope, receive, send)
+
+    def at_once(self, exchange: Exchange) -> bool:
+        """Begin to answer a metered request whose answer is at hand; a server of our own asks this first."""
+        return exchange.scope["path"].startswith(METERED) and self.gateway.at_once(exchange)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -47,19 +47,20 @@ def running(
     ready_url: str,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
     start_seconds: float = 90,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `python <module…>` in a process group of its own while the block lasts, once `ready_url` answers.
 
-    Its output goes to `log`; `environment`, if given, is all of its environment. SIGTERM asks it to stop; what is left
-    of it and its descendants after 45 s is killed.
+    Its output goes to `log`; `environment`, if given, is all of its environment; `python` is the interpreter, ours
+    unless another is given. SIGTERM asks it to stop; what is left of it and its descendants after 45 s is killed.
 
     Raises:
         ChildError: it ended or did not answer within `start_seconds`.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *module],
+            [python, *module],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,

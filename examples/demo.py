@@ -73,7 +73,7 @@ def run(output: Path, *, seed: int) -> None:
         _say("Starting PostgreSQL, Redis, web and gateway, worker and beat")
         stack = running.enter_context(running_stack(Path(home), log=output / "stack.log"))
         _say(f"Serving on {stack.url}; applying the catalog")
-        write_catalog("demo.yaml", output / "catalog.yaml", port=port)
+        write_catalog("demo.yaml", output / "catalog.yaml", ports={9100: port})
         print(stack.manage("apply", str(output / "catalog.yaml")), end="")
         _work(stack, output, seed)
         _say("Stopping all of it")

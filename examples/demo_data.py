@@ -9,8 +9,10 @@ import asyncio
 import io
 import json
 import os
+import re
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def prepare(home: Path) -> dict[str, list[str]]:
     for catalog, (module, usual_port) in UPSTREAMS.items():
         port = child.free_port(preferred=usual_port)
         written = home / f"catalog-{catalog}"
-        write_catalog(catalog, written, port=port)
+        write_catalog(catalog, written, ports={usual_port: port})
         call_command("apply", str(written), stdout=io.StringIO())
         commands[module.removesuffix("_server")] = [sys.executable, *upstream_command(module, port)]
     return commands
@@ -43,11 +45,12 @@ def upstream_command(module: str, port: int) -> list[str]:
     return ["-m", f"examples.upstreams.{module}", "--port", str(port)]
 
 
-def write_catalog(name: str, target: Path, *, port: int) -> None:
-    """Write the example catalog `name` to `target`, with its upstream at `port`."""
-    _module, usual_port = UPSTREAMS[name]
+def write_catalog(name: str, target: Path, *, ports: Mapping[int, int]) -> None:
+    """Write the example catalog `name` to `target`, with its upstreams not at their usual ports but at these."""
     text = (CATALOGS / name).read_text(encoding="utf-8")
-    target.write_text(text.replace(f"127.0.0.1:{usual_port}", f"127.0.0.1:{port}"), encoding="utf-8")
+    for usual, port in ports.items():
+        text = re.sub(rf"127\.0\.0\.1:{usual}\b", f"127.0.0.1:{port}", text)
+    target.write_text(text, encoding="utf-8")
 
 
 def issue_key(tenant: str) -> str:

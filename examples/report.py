@@ -86,6 +86,11 @@ def table(answers: Sequence[Answer], bills: Mapping[str, Bill]) -> str:
         ["", *columns],
         *map(list, zip(ROWS, *(column.cells() for column in columns.values()), strict=True)),
     ]
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as a table: the first line is its head, the first column is words, the rest are figures."""
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     rule = "─" * (sum(widths) + 3 * len(widths) - 3)
     first, *rest = (_line(line, widths) for line in lines)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, NoReturn
 from uuid import UUID, SafeUUID
@@ -34,7 +34,9 @@ _LOWER = (1 << 62) - 1
 _VERSION_7 = 7 << 76
 _VARIANT = 2 << 62
 _blank: Callable[[type[UUID]], UUID] = object.__new__
-_put = object.__setattr__
+_put_int = UUID.__dict__["int"].__set__
+_put_is_safe = UUID.__dict__["is_safe"].__set__
+_UNKNOWN = SafeUUID.unknown
 
 
 class InvalidUsageEvent(ValueError):
@@ -84,13 +86,14 @@ COLUMNS: tuple[str, ...] = UsageEvent.__struct_fields__
 
 
 def seal(event: UsageEvent) -> UsageEvent:
-    """Return the event with its payload digest, once it is known that the table will take it.
+    """Stamp the event with its payload digest, once it is known that the table will take it, and return it.
 
     Raises:
         InvalidUsageEvent: a rule of `check` is broken.
     """
     check(event)
-    return msgspec.structs.replace(event, payload_digest=payload_digest(event))
+    msgspec.structs.force_setattr(event, "payload_digest", payload_digest(event))
+    return event
 
 
 def check(event: UsageEvent) -> None:
@@ -145,7 +148,7 @@ def payload_digest(event: UsageEvent) -> bytes:
         event.model_version,
         event.outcome,
         (event.occurred_at - _EPOCH) // _MICROSECOND,
-        event.pools,
+        (event.input, event.cache_read, event.cache_write, event.cache_write_1h, event.output),
         event.output_reasoning,
         event.units,
         event.quality,
@@ -158,6 +161,11 @@ def payload_digest(event: UsageEvent) -> bytes:
 def to_json(event: UsageEvent) -> bytes:
     """Return the event as one JSON object, as the outage spool stores it."""
     return _encoder.encode(event)
+
+
+def batch_to_json(events: Sequence[UsageEvent]) -> bytes:
+    """Return *events* as one JSON array of objects like `to_json`'s."""
+    return _encoder.encode(events)
 
 
 def from_json(text: bytes) -> UsageEvent:
@@ -205,8 +213,8 @@ def _uuid7(value: int) -> UUID:
     """Spread 122 bits (48 of milliseconds, 74 of the rest) around the version and the variant."""
     upper, lower = value >> 62, value & _LOWER
     uuid = _blank(UUID)  # without UUID's own checks, which cost more than all else here
-    _put(uuid, "int", (upper >> 12) << 80 | _VERSION_7 | (upper & 0xFFF) << 64 | _VARIANT | lower)
-    _put(uuid, "is_safe", SafeUUID.unknown)
+    _put_int(uuid, (upper >> 12) << 80 | _VERSION_7 | (upper & 0xFFF) << 64 | _VARIANT | lower)
+    _put_is_safe(uuid, _UNKNOWN)
     return uuid
 
 

@@ -1,13 +1,13 @@
 """Who is calling, and may they: the checks in front of every call, on values in memory."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from ipaddress import ip_network
 from typing import NamedTuple
 
 from cacheproxy.gateway.addresses import client_address, is_within
-from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model
+from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan
 from cacheproxy.gateway.catalog.feed import Feed
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.database import DatabaseAway
@@ -26,11 +26,12 @@ from cacheproxy.gateway.errors import (
     UnknownKey,
     WrongScope,
 )
-from cacheproxy.gateway.limits.rules import PlanLimits
+from cacheproxy.gateway.limits.rules import PlanLimits, Rules, rules_of
 from tenants.keys import digest, is_well_formed
 
 SCOPE = "inference"
 NO_LIMITS = PlanLimits()
+_FAR = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class Caller(NamedTuple):
@@ -38,6 +39,32 @@ class Caller(NamedTuple):
 
     access: Access
     plan_id: int
+    limits: PlanLimits = NO_LIMITS
+    """The plan's."""
+    rules: Rules | None = None
+    """What its calls are held to; None where nothing limits them."""
+
+
+def caller_of(access: Access, plan_id: int, plan: Plan | None) -> Caller:
+    """Return the caller with *access* on the plan; it cannot be read now where it is None, and sells nothing."""
+    if plan is None:
+        return Caller(access, plan_id)
+    rules = rules_of(
+        tenant_id=access.tenant_id,
+        api_key_id=access.api_key_id,
+        plan=plan.limits,
+        key=access.limits,
+        budgets=access.budgets,
+    )
+    return Caller(access, plan_id, plan.limits, rules if rules.limited else None)
+
+
+class Pass(NamedTuple):
+    """A caller who may come in again over ``[since, until)`` as long as the catalog stays as it is."""
+
+    caller: Caller
+    since: datetime
+    until: datetime
 
 
 class Door:
@@ -51,6 +78,7 @@ class Door:
         self._key_pepper = key_pepper
         self._trusted_proxies = tuple(map(ip_network, trusted_proxies))
         self._recognised: dict[bytes, Access] = {}
+        self._passes: dict[bytes, Pass] = {}
         self._revision = catalog.revision
 
     async def let_in(
@@ -64,29 +92,55 @@ class Door:
                 force at *now*.
             NotReady: the catalog is not loaded, or an unknown key cannot be looked up.
         """
-        key = _key(headers)
+        return self.known(headers, now, client) or await self._meet(headers, now, client)
+
+    def known(
+        self, headers: Mapping[bytes, bytes], now: datetime, client: tuple[str, int] | None
+    ) -> Caller | None:
+        """Return the caller who has been let in before, and may be again; None: `let_in` will see.
+
+        Raises:
+            MissingKey: there is no key.
+            NetworkNotAllowed: *client* is outside the key's networks.
+        """
         if self._revision != self._catalog.revision:
             self._recognised.clear()
+            self._passes.clear()
             self._revision = self._catalog.revision
-        fingerprint = sha256(key).digest()  # a fifth of the HMAC's price; keys themselves are not kept
-        access = self._recognised.get(fingerprint)
-        if access is None:
-            access = self._recognised[fingerprint] = await self._recognise(key.decode("latin-1"))
-        if access.allowed_networks and not is_within(
-            client_address(client, headers, self._trusted_proxies), access.allowed_networks
-        ):
+        # A digest is a fifth of the HMAC's price; keys themselves are not kept.
+        known = self._passes.get(sha256(_key(headers)).digest())
+        if known is None or not known.since <= now < known.until:
+            return None
+        return self._inside(known.caller, headers, client)
+
+    async def _meet(
+        self, headers: Mapping[bytes, bytes], now: datetime, client: tuple[str, int] | None
+    ) -> Caller:
+        key = _key(headers)
+        fingerprint = sha256(key).digest()
+        passed = self._passes[fingerprint] = await self._check(fingerprint, key, now)
+        return self._inside(passed.caller, headers, client)
+
+    def _inside(
+        self, caller: Caller, headers: Mapping[bytes, bytes], client: tuple[str, int] | None
+    ) -> Caller:
+        networks = caller.access.allowed_networks
+        if networks and not is_within(client_address(client, headers, self._trusted_proxies), networks):
             raise NetworkNotAllowed
-        return _admit(access, now)
+        return caller
 
     def body_limit(self, caller: Caller, default_bytes: int) -> int:
         """Return how large the caller's request may be: as the plan says, and never over the gateway's own bound."""
-        limit = self.plan_limits(caller).max_body_bytes
+        limit = caller.limits.max_body_bytes
         return default_bytes if limit is None else min(limit, default_bytes)
 
-    def plan_limits(self, caller: Caller) -> PlanLimits:
-        """Return the limits of the caller's plan."""
-        plan = self._catalog.plans.get(caller.plan_id)
-        return plan.limits if plan is not None else NO_LIMITS
+    async def _check(self, fingerprint: bytes, key: bytes, now: datetime) -> Pass:
+        access = self._recognised.get(fingerprint)
+        if access is None:
+            access = self._recognised[fingerprint] = await self._recognise(key.decode("latin-1"))
+        plan_id = _admit(access, now)
+        caller = caller_of(access, plan_id, self._catalog.plans.get(plan_id))
+        return Pass(caller, now, _until(access, now))
 
     async def _recognise(self, key: str) -> Access:
         return self._catalog.access(digest(key, self._key_pepper)) or await self._look_up(key)
@@ -154,7 +208,8 @@ def _key(headers: Mapping[bytes, bytes]) -> bytes:
     return key
 
 
-def _admit(access: Access, now: datetime) -> Caller:
+def _admit(access: Access, now: datetime) -> int:
+    """Return the plan that *access* is on."""
     if access.revoked_at is not None and access.revoked_at <= now:
         raise RevokedKey
     if access.expires_at is not None and access.expires_at <= now:
@@ -166,4 +221,12 @@ def _admit(access: Access, now: datetime) -> Caller:
     plan_id = access.plan_id_at(now)
     if plan_id is None:
         raise NoPlan
-    return Caller(access, plan_id)
+    return plan_id
+
+
+def _until(access: Access, now: datetime) -> datetime:
+    """Return the next instant at which another plan, or none, may be in force, or the key at its end."""
+    instants = [access.revoked_at, access.expires_at]
+    for _, starts_at, ends_at in access.subscriptions:
+        instants += (starts_at, ends_at)
+    return min((instant for instant in instants if instant is not None and instant > now), default=_FAR)

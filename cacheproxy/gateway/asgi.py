@@ -15,12 +15,14 @@ from cacheproxy.gateway.catalog.catalog import Catalog
 from cacheproxy.gateway.catalog.feed import Feed
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
+from cacheproxy.gateway.flight.at_once import AtOnce
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
-from cacheproxy.gateway.http.exchange import ANSWER
+from cacheproxy.gateway.flight.work import Found
+from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NONE: Mapping[str, Any] = {}
+CALL = "zerorate.call"
+"""Where a request's scope has the call that `at_once` made of it."""
 
 BREAK_OFF_SECONDS = 3.0
 """For the calls that a shutdown breaks off to record what was streamed of them."""
@@ -74,20 +78,22 @@ class Gateway:
         self.health = Health(self._catalog, self._recorder, self._spool)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
-        self._limits = Limits(settings, self._catalog, self._redis)
+        self._limits = Limits(settings, self._redis)
         self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis)
+        delivery = Delivery(self._recorder, self._limits, self.metrics)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
             Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
-            Delivery(self._recorder, self._limits, self.metrics),
+            delivery,
             self._idempotency,
         )
+        self._at_once = AtOnce(self._recorder, delivery, refuse=self._refusal, over=self._over)
 
     async def startup(self) -> None:
         """Connect to everything. What cannot be reached is tried again in the background; calls get 503 until then."""
@@ -132,14 +138,15 @@ class Gateway:
         path: str = scope["path"]
         route = find_route(path)
         headers = read_headers(scope["headers"])
-        call = Call(
+        extensions = scope.get("extensions", _NONE)
+        call = extensions.get(CALL) or Call(
             path,
             route or route_of_lookup(path, headers),
             headers,
             receive,
             send,
             client=scope.get("client"),
-            answer=scope.get("extensions", _NONE).get(ANSWER),
+            answer=extensions.get(ANSWER),
         )
         current_call.set(call)
         if self._tracing is not None and route is not None:
@@ -161,13 +168,60 @@ class Gateway:
             logger.exception("The call %s failed inside the gateway.", call.event_id)
             await self._refuse(call, InternalError())
         if route is not None:
-            self._observer.over(call)
-        call.ask = None  # which refers to the call: let none wait for the garbage collector
+            self._over(call)
+
+    def at_once(self, exchange: Exchange) -> bool:
+        """Begin to answer a whole request, if that takes no more than memory or one work; never raises.
+
+        False: the call is yet to be answered, and what was understood of it is not understood again.
+        """
+        scope = exchange.scope
+        route = find_route(scope["path"])
+        if route is None or scope["method"] != "POST" or self._tracing is not None:
+            return False
+        extensions = scope["extensions"]
+        headers, client, answer = read_headers(scope["headers"]), scope["client"], extensions[ANSWER]
+        call = Call(
+            scope["path"], route, headers, exchange.receive, exchange.send, client=client, answer=answer
+        )
+        try:
+            if not self._begin_at_once(call, exchange):
+                extensions[CALL] = call
+                return False
+        except Exception:  # noqa: BLE001 - refused, or a bug: the usual way meets it again, and says so
+            return False
+        exchange.forget()
+        return True
+
+    def _begin_at_once(self, call: Call, exchange: Exchange) -> bool:
+        stored, ask = self._flight.look(call, exchange.body), call.ask
+        if ask is None:
+            return False
+        if stored is not None:
+            self._at_once.hit(ask, Found(stored, "exact"), exchange.give)
+            return True
+        context = current_call.set(call)  # for the work's task
+        work = self._flight.lead(ask)
+        current_call.reset(context)
+        if work is None:
+            return False
+        self._at_once.lead(ask, work, exchange.give)
+        return True
 
     async def _refuse(self, call: Call, error: GatewayError) -> None:
+        status, headers, body = self._refusal(call, error)
+        if not call.started:  # there is no way to take back what was sent: the server cuts it off
+            await call.answer(status, headers, body)
+
+    def _refusal(self, call: Call, error: GatewayError) -> tuple[int, list[Header], bytes]:
+        """Count *error*, and return it as an answer in the protocol's shape."""
         self.metrics.call_refused(error.code)
         call.ending, call.event = "refused", None
-        await _refuse(call, error)
+        return _refusal(call, error)
+
+    def _over(self, call: Call) -> None:
+        self._observer.over(call)
+        call.ask = None  # which refers to the call: let none wait for the garbage collector
 
     def _read_gauges(self) -> None:
         read, memory, redis, spool = self.metrics.read, self._tiers.memory, self._tiers.redis, self._spool
@@ -212,16 +266,12 @@ def _expect(method: str, allowed: str) -> None:
         raise MethodNotAllowed(method, allowed)
 
 
-async def _refuse(call: Call, error: GatewayError) -> None:
-    """Answer with *error* in the protocol's shape. Half-sent answers are cut off: there is no way to take them back."""
-    if call.started:
-        return
+def _refusal(call: Call, error: GatewayError) -> tuple[int, list[Header], bytes]:
     body = call.route.dialect.error(
         status=error.status, code=error.code, message=error.message, param=error.param
     )
     headers: list[Header] = [
         (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
         (b"cache-status", b"zerorate; detail=" + error.code.encode()),
         *error.headers,
     ]
@@ -233,4 +283,4 @@ async def _refuse(call: Call, error: GatewayError) -> None:
         headers.append((b"allow", error.allowed.encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await call.answer(error.status, headers, body)
+    return error.status, headers, body

@@ -159,30 +159,30 @@ class Call:
         self.gone = True
 
     async def answer(self, status: int, headers: list[Header], body: bytes) -> None:
-        """Send a whole answer. Our request id is added to *headers*."""
-        self.started = True
-        self.status = status
-        self._sign(headers)
+        """Send a whole answer. Its length and our request id are added to *headers*."""
+        self.sign(status, headers)
         if self._answer is not None and self.tape is None:
             if not self.gone:
                 await self._answer(status, headers, body)
             return
+        headers.append((b"content-length", b"%d" % len(body)))
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
         await self._deliver({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """Send the head of an answer. Our request id is added to *headers*."""
-        self.started = True
-        self.status = status
+        self.sign(status, headers)
         self.streamed_after_us = self.elapsed_us()
-        self._sign(headers)
         await self._deliver({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send(self, part: bytes, *, last: bool = False) -> None:
         """Send a part of the body."""
         await self._deliver({"type": "http.response.body", "body": part, "more_body": not last})
 
-    def _sign(self, headers: list[Header]) -> None:
+    def sign(self, status: int, headers: list[Header]) -> None:
+        """Take note that the call is answered with *status*, and add its request id to *headers*."""
+        self.started = True
+        self.status = status
         headers.append((b"x-request-id", self.request_id))
         if name := self.route.dialect.id_header:
             headers.append((name, self.request_id))

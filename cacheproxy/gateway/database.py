@@ -12,12 +12,8 @@ class DatabaseAway(Exception):
     """PostgreSQL cannot be reached, or does not answer in time. Whether the last statement took effect is unknown."""
 
 
-EVENT_PROBLEMS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""Failures that are about the rows sent (SQLSTATE 22 and 23); they would come again."""
-
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""All other failures: lost connections, shutdown, disk full, a read-only standby, a missing table. Time or an
-operator cures them, and until then the event belongs into the spool."""
+"""Lost connections, shutdown, a missing table: time or an operator cures them."""
 
 
 async def connect(settings: GatewaySettings, *, application_name: str) -> Any:

@@ -123,7 +123,8 @@ class Replay(NamedTuple):
         """Answer *call* with it, under the first call's request id. A stream comes again as a stream's bytes."""
         call.carry_on(self.event_id, self.at)
         call.ending = "replayed"
-        await call.answer(self.head.status, [*self.head.headers, REPLAYED], self.body)
+        headers = [header for header in self.head.headers if header[0] != b"content-length"]
+        await call.answer(self.head.status, [*headers, REPLAYED], self.body)
 
 
 class Idempotency:

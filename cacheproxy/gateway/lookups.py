@@ -72,8 +72,7 @@ class Lookups:
         self._door.tariff(caller, model, call.now)
         async with self._upstreams.exchange(model, partial(_question, place), None) as exchange:
             answer = await exchange.read()
-        length = (b"content-length", b"%d" % len(answer.body))
-        await call.answer(answer.status, [*answer.headers, length], answer.body)
+        await call.answer(answer.status, [*answer.headers], answer.body)
 
 
 def route_of_lookup(path: str, headers: Mapping[bytes, bytes]) -> Route:
@@ -94,5 +93,5 @@ def _model(name: str) -> dict[str, Any]:
 
 
 async def _answer(call: Call, status: int, body: bytes) -> None:
-    headers: list[Header] = [JSON, (b"content-length", b"%d" % len(body))]
+    headers: list[Header] = [JSON]
     await call.answer(status, headers, body)

@@ -25,7 +25,7 @@ from fastapi import HTTPException
 from litserve.specs.openai import ChatCompletionRequest, ChatMessage
 from litserve.specs.openai_embedding import EmbeddingRequest
 
-from examples.upstreams import serving, tokens
+from examples.upstreams import loopback, serving, tokens
 
 ALMANAC = Path(__file__).with_name("almanac.txt")
 DIMENSIONS = 64
@@ -142,9 +142,8 @@ class EmbeddingApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no 
 
 def main() -> None:
     """Serve until told to stop."""
-    options = serving.port_parser(
-        "Serve a trigram chat model and hashed embeddings on loopback."
-    ).parse_args()
+    told = "Serve a trigram chat model and hashed embeddings on loopback."
+    options = loopback.port_parser(told, default=9101).parse_args()
     chat = ChatApi(spec=litserve.OpenAISpec())
     embeddings = EmbeddingApi(spec=litserve.OpenAIEmbeddingSpec())
     serving.serve(name="Chat and embeddings", apis=[chat, embeddings], port=options.port)

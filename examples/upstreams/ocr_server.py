@@ -24,7 +24,7 @@ from fastapi import HTTPException
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from examples.upstreams import serving, tokens
+from examples.upstreams import loopback, serving, tokens
 
 MAX_PIXELS = 25_000_000
 
@@ -110,7 +110,7 @@ def decode_image(encoded: str) -> NDArray[np.uint8]:
 
 def main() -> None:
     """Serve until told to stop."""
-    parser = serving.port_parser("Serve RapidOCR on loopback.")
+    parser = loopback.port_parser("Serve RapidOCR on loopback.", default=9100)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model (default 1)")
     options = parser.parse_args()
     serving.serve(name="OCR", apis=[OcrApi(threads=options.threads)], port=options.port)

@@ -1,8 +1,7 @@
 """Three small models in ONNX, built here rather than downloaded, in the folders that model servers look for.
 
-``iris`` tells irises apart by the lengths and widths of their sepals and petals (Fisher, 1936): a logistic
-regression, trained once; version 2 is twice as sure of itself. ``echo`` gives texts back, ``halve`` half of what it
-is given, in 16-bit floats.
+``iris`` tells irises apart (`examples.upstreams.iris`); version 2 is twice as sure of itself. ``echo`` gives texts
+back, ``halve`` half of what it is given, in 16-bit floats.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-WEIGHTS = np.array(
-    [
-        [-0.41874027, 0.96699274, -2.52102832, -1.08416599],
-        [0.53123044, -0.31473365, -0.20002395, -0.94866082],
-        [-0.11249017, -0.65225909, 2.72105226, 2.03282681],
-    ],
-    dtype=np.float32,
-).T
-BIAS = np.array([9.84028024, 2.21683511, -12.05711535], dtype=np.float32)
+from examples.upstreams.iris import BIAS, WEIGHTS
+
 IR_VERSION = 10
 OPSET = 17
 

@@ -3,12 +3,11 @@
     python -m examples.upstreams.oip_server --port 9102 [--models FOLDER]
 
 Without a folder it builds the models of `examples.upstreams.oip_models` and serves those. It speaks as Triton does:
-outputs are JSON unless `binary_data` or `binary_data_output` ask for bytes, a raw request (a JSON length of 0) is the
-one input of a model and is answered in bytes, the highest version answers where none is named, and errors are
-`{"error": "…"}`.
+outputs are JSON unless `binary_data` or `binary_data_output` ask for bytes, the parameter `classification: N` of an
+output asks for the N largest values of each row in its place, a raw request (a JSON length of 0) is the one input of a
+model and is answered in bytes, the highest version answers where none is named, and errors are `{"error": "…"}`.
 """
 
-import argparse
 import asyncio
 import json
 import tempfile
@@ -16,11 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnxruntime
 from aiohttp import web
 
-from examples.upstreams import oip_models, serving
-from examples.upstreams.oip_tensors import ONNX_TYPES, Array, from_bytes, from_json, to_bytes
+from examples.upstreams import loopback, oip_models
+from examples.upstreams.oip_tensors import ONNX_TYPES, Array, from_bytes, from_json, largest, to_bytes
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 MAX_BODY_BYTES = 64 * 2**20
@@ -192,12 +192,15 @@ def _asked_for(model: Model, question: Question) -> list[str]:
 def _answer(model: Model, question: Question, outputs: Mapping[str, Array]) -> web.Response:
     described, parts = [], []
     datatypes = {output["name"]: output["datatype"] for output in model.outputs}
-    for name, tensor in outputs.items():
-        output = {"name": name, "datatype": datatypes[name], "shape": list(tensor.shape)}
+    for name, computed in outputs.items():
+        count = _asked_of(question, name).get("classification")
+        tensor = computed if count is None else _classes(name, computed, count)
+        datatype = datatypes[name] if count is None else "BYTES"
+        output = {"name": name, "datatype": datatype, "shape": list(tensor.shape)}
         if _wants_bytes(question, name):
             parts.append(to_bytes(tensor))
             described.append({**output, "parameters": {"binary_data_size": len(parts[-1])}})
-        elif datatypes[name] == "FP16":
+        elif datatype == "FP16":
             raise Refused(f"'{name}' is FP16, which comes as binary data only")
         else:
             described.append({**output, "data": tensor.ravel().tolist()})
@@ -214,10 +217,20 @@ def _answer(model: Model, question: Question, outputs: Mapping[str, Array]) -> w
     )
 
 
+def _asked_of(question: Question, name: str) -> Mapping[str, Any]:
+    outputs = question.fields.get("outputs") or ()
+    return next((output.get("parameters", {}) for output in outputs if output["name"] == name), {})
+
+
 def _wants_bytes(question: Question, name: str) -> bool:
-    asked = {output["name"]: output.get("parameters", {}) for output in question.fields.get("outputs") or ()}
     of_all = question.fields.get("parameters", {}).get("binary_data_output", question.raw)
-    return bool(asked.get(name, {}).get("binary_data", of_all))
+    return bool(_asked_of(question, name).get("binary_data", of_all))
+
+
+def _classes(name: str, tensor: Array, count: Any) -> Array:
+    if not isinstance(count, int) or count < 1 or not np.issubdtype(tensor.dtype, np.number):
+        raise Refused(f"'{name}' cannot be classified into {count} classes")
+    return largest(tensor, count)
 
 
 def _described(value: Any) -> dict[str, Any]:
@@ -227,8 +240,7 @@ def _described(value: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Serve until told to stop."""
-    parser = argparse.ArgumentParser(description="Serve ONNX models by the Open Inference Protocol.")
-    parser.add_argument("--port", type=int, default=9102, help="loopback port to listen on (default 9102)")
+    parser = loopback.port_parser("Serve ONNX models by the Open Inference Protocol.", default=9102)
     parser.add_argument(
         "--models", type=Path, help="folder of {name}/{version}/model.onnx (default: small ones)"
     )
@@ -237,8 +249,8 @@ def main() -> None:
         if options.models is None:
             oip_models.build(Path(folder))
         server = Server(options.models or Path(folder))
-        print(f"OIP ready on http://{serving.HOST}:{options.port}", flush=True)
-        web.run_app(server.application(), host=serving.HOST, port=options.port, print=None)
+        print(f"OIP ready on http://{loopback.HOST}:{options.port}", flush=True)
+        web.run_app(server.application(), host=loopback.HOST, port=options.port, print=None)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,13 @@ def to_bytes(tensor: Array) -> bytes:
     return b"".join([struct.pack("<I", len(text)) + text for text in texts])
 
 
+def largest(tensor: Array, count: int) -> Array:
+    """Return the `count` largest values of each row, largest first, as texts `value:index`."""
+    rows = tensor.reshape(-1, tensor.shape[-1])
+    found = [[f"{row[place]:f}:{place}" for place in np.argsort(row)[::-1][:count]] for row in rows]
+    return np.array(found, dtype=np.object_).reshape(*tensor.shape[:-1], -1)
+
+
 def _texts(content: bytes) -> list[bytes]:
     texts, place = [], 0
     while place < len(content):

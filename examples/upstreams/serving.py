@@ -1,6 +1,5 @@
 """What the example upstreams share: a quiet LitServe on loopback that leaves no process behind."""
 
-import argparse
 import contextlib
 import multiprocessing
 import os
@@ -13,16 +12,9 @@ from types import FrameType
 import litserve
 
 from examples import child
+from examples.upstreams.loopback import HOST
 
-HOST = "127.0.0.1"
 READY_POLL_SECONDS = 0.1
-
-
-def port_parser(description: str) -> argparse.ArgumentParser:
-    """Return a command line parser that knows --port (LitServe takes 1024 to 65535)."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--port", type=int, default=9100, help="loopback port to listen on (default 9100)")
-    return parser
 
 
 def serve(*, name: str, apis: list[litserve.LitAPI], port: int) -> None:

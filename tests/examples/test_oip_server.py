@@ -69,6 +69,25 @@ def test_texts_come_back(client: triton.InferenceServerClient, binary: bool) -> 
     assert [_text(text) for text in result.as_numpy("echo")] == ["Grüße", "", "b"]
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_the_likeliest_classes(client: triton.InferenceServerClient, binary: bool) -> None:
+    outputs = [
+        triton.InferRequestedOutput("label", binary_data=binary),
+        triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=2),
+    ]
+    result = client.infer("iris", [flowers()], model_version="1", outputs=outputs)
+    classes = [[_text(text) for text in row] for row in result.as_numpy("probabilities")]
+    assert [[text.partition(":")[2] for text in row] for row in classes] == [["0", "1"], ["2", "1"]]
+    assert float(classes[0][0].partition(":")[0]) == pytest.approx(0.9818, abs=1e-4)
+    assert result.as_numpy("label").tolist() == [0, 2]
+
+
+def test_texts_have_no_classes(client: triton.InferenceServerClient) -> None:
+    texts = tensor("text", np.array([b"a"], dtype=np.object_), "BYTES")
+    with pytest.raises(InferenceServerException, match="cannot be classified"):
+        client.infer("echo", [texts], outputs=[triton.InferRequestedOutput("echo", class_count=2)])
+
+
 def test_halves_are_binary_only(client: triton.InferenceServerClient) -> None:
     whole = tensor("whole", [[1, 5]], "FP16")
     assert client.infer("halve", [whole]).as_numpy("half").tolist() == [[0.5, 2.5]]

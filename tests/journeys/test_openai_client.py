@@ -37,7 +37,7 @@ def journey(folder: Path) -> Iterator[Journey]:
     port = child.free_port()
     health = f"http://127.0.0.1:{port}/health"
     catalog = folder / "chat.yaml"
-    write_catalog("chat.yaml", catalog, port=port)
+    write_catalog("chat.yaml", catalog, ports={9101: port})
     with (
         child.running(upstream_command("chat_server", port), ready_url=health, log=folder / "chat.log"),
         running_stack(folder / "home", log=folder / "stack.log") as stack,

@@ -125,7 +125,7 @@ class Catalog:
     def __init__(self) -> None:
         self.loaded = False
         self.revision = 0
-        """Counts changes of the keys."""
+        """Counts changes of the keys and plans."""
         self.models: dict[str, Model] = {}
         self.plans: dict[int, Plan] = {}
         self._accesses: dict[bytes, Access] = {}
@@ -169,6 +169,7 @@ class Catalog:
         }
         self.plans = _readable(plans, "plan_id", read_plan)
         self._tariffs = {}
+        self.revision += 1
 
 
 def _readable(rows: Iterable[Row], name: str, read: Callable[[Row], Value]) -> dict[Any, Value]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from billing.money import ZERO, exact_difference, exact_product, exact_sum, format_decimal
+from billing.money import ZERO, add_multiple, exact_difference, format_decimal
 from billing.rating.price_book import PriceBook, RatedUsage, add_up
 from metering.tokens import POOLS, UNITS, TokenPools
 
@@ -42,19 +42,19 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
 
     def rate(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage | None:
         """Return what a call costs; None where a pool that was used has no price."""
-        quantities = (*pools, units)
-        unpriced = (rate is None for rate in self._rates(outcome))
-        if any(quantity and missing for quantity, missing in zip(quantities, unpriced, strict=True)):
-            return None
+        for quantity, rate in zip((*pools, units), self._rates(outcome), strict=True):
+            if quantity and rate is None:
+                return None
         return self._rated(outcome, pools, units)
 
     def _rated(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage:
         listed = discount = ZERO
         for quantity, rate in zip((*pools, units), self._rates(outcome), strict=True):
             if quantity and rate is not None:
-                listed = exact_sum((listed, exact_product(rate.list, quantity)))
-                discount = exact_sum((discount, exact_product(rate.discount, quantity)))
-        return RatedUsage(listed, discount, exact_difference(listed, discount))
+                listed = add_multiple(listed, rate.list, quantity)
+                if rate.discount:
+                    discount = add_multiple(discount, rate.discount, quantity)
+        return RatedUsage(listed, discount, exact_difference(listed, discount) if discount else listed)
 
     def _rates(self, outcome: str) -> tuple[RatedUsage | None, ...]:
         """Return what one token of each pool, and one unit, cost. Nothing of it changes within the span."""
@@ -75,13 +75,16 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
         known = [rate for rate in rates if rate is not None]
         if len(known) < len(rates):
             return []
-        rated = add_up(known)
-        amounts = (
-            (b"x-zerorate-list-cost", rated.list),
-            (b"x-zerorate-cost", rated.charged),
-            (b"x-zerorate-saved", rated.discount),
-        )
-        return [(name, f"{format_decimal(amount)} {self.book.currency}".encode()) for name, amount in amounts]
+        rated = known[0] if len(known) == 1 else add_up(known)
+        listed = self._written(rated.list)
+        return [
+            (b"x-zerorate-list-cost", listed),
+            (b"x-zerorate-cost", self._written(rated.charged) if rated.discount else listed),
+            (b"x-zerorate-saved", self._written(rated.discount)),
+        ]
+
+    def _written(self, amount: Decimal) -> bytes:
+        return f"{format_decimal(amount)} {self.book.currency}".encode()
 
 
 def tariff_at(book: PriceBook, model: str, now: datetime) -> Tariff | None:

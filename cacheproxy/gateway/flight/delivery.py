@@ -5,7 +5,7 @@ before the last byte.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
@@ -23,6 +23,7 @@ from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols import document
 from cacheproxy.protocols.request import EVENT_STREAM, Answer, Header, StreamReader
+from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
 
@@ -58,46 +59,35 @@ class Delivery:
             GatewayError: a limit refuses it, or it cannot be recorded; nothing was sent yet.
         """
         call, stored = ask.call, found.stored
-        kind: Outcome = "coalesced" if found.how == "coalesced" else "exact"
         grant, charged = NO_GRANT, ZERO
-        if self._limits.hold(ask):
-            charged = ask.tariff.charged(kind, stored.pools, stored.units)
+        if ask.caller.rules is not None:
+            charged = ask.tariff.charged(_outcome(found), stored.pools, stored.units)
             grant = await self._limits.admit_hit(ask, stored.pools, charged)
-        event = usage_event(
-            ask,
-            stored,
-            outcome=kind,
-            status=200,
-            source_event=stored.source_event,
-            raw_usage=_stale_note(ask, found),
-        )
         try:
-            await recorded(call, self._recorder.record(event))
+            await recorded(call, self._recorder.record(hit_event(ask, found)))
         except BaseException:  # whatever it was, no event came of it
             grant.release()
             raise
         grant.settle(stored.pools, charged)
-        answer = Answer(stored.headers, stored.body)
-        if not ask.facts.as_kept:
-            answer = ask.dialect.give(ask.request(), answer)
-        headers: list[Header] = [
-            *answer.headers,
-            (b"content-length", b"%d" % len(answer.body)),
-            (b"cache-status", _hit_status(ask, found)),
-            (b"age", b"%d" % stored.age_seconds(call.now_ms)),
-            *_lasting_headers(stored, ask.tariff, kind),
-            *self._limits.headers(ask),
-        ]
-        await call.answer(200, headers, answer.body)
+        headers, answer = hit_answer(ask, found)
+        await call.answer(200, [*headers, *self._limits.headers(ask)], answer.body)
 
     async def give(self, ask: Ask, led: Led) -> None:
         """Answer with what the upstream said to the leader."""
-        answer = led.answer
-        if not ask.facts.as_kept and led.is_whole:
-            answer = ask.dialect.give(ask.request(), answer)
-        length = (b"content-length", b"%d" % len(answer.body))
-        headers = [*answer.headers, *led.headers, *self._limits.headers(ask), length]
-        await ask.call.answer(led.status, headers, answer.body)
+        headers, answer = led_answer(ask, led)
+        await ask.call.answer(led.status, [*headers, *self._limits.headers(ask)], answer.body)
+
+    def listen(self, work: Work, ask: Ask) -> Callable[[], None]:
+        """Listen to *work* for one call; return what ends that. A client that hangs up ends it as well."""
+        work.join()
+        listener = _Listener(work)
+        watch = self._lookout.watch(ask.call, listener.leave)
+
+        def leave() -> None:
+            watch.stop()
+            listener.leave()
+
+        return leave
 
     async def attend(self, work: Work, ask: Ask) -> None:
         """Listen to *work* for one call, and answer it.
@@ -106,17 +96,14 @@ class Delivery:
             LeaderFailed: another call led, and came to nothing.
             GatewayError: this call led, and failed; nothing was sent yet.
         """
-        work.join()
-        listener = _Listener(work)
+        leave = self.listen(work, ask)
         follows = ask is not work.leader
         self._metrics.coalesced_followers += follows
-        watch = self._lookout.watch(ask.call, listener.leave)
         try:
             await self._attend(work, ask)
         finally:
             self._metrics.coalesced_followers -= follows
-            watch.stop()
-            listener.leave()
+            leave()
 
     async def _attend(self, work: Work, ask: Ask) -> None:
         reader = await self._relay(work, ask)
@@ -231,6 +218,46 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
         (b"age", b"0"),
         (b"x-zerorate-source", str(work.source_event).encode()),
     ]
+
+
+def hit_event(ask: Ask, found: Found) -> UsageEvent:
+    """Return the event of a hit; its call knows it from now on."""
+    stored = found.stored
+    return usage_event(
+        ask,
+        stored,
+        outcome=_outcome(found),
+        status=200,
+        source_event=stored.source_event,
+        raw_usage=_stale_note(ask, found),
+    )
+
+
+def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
+    """Return a hit's headers (the answer's own, where it comes from, its age, what it costs) and the answer."""
+    stored, now_ms = found.stored, ask.call.now_ms
+    answer = Answer(stored.headers, stored.body)
+    if not ask.facts.as_kept:
+        answer = ask.dialect.give(ask.request(), answer)
+    headers = [
+        *answer.headers,
+        (b"cache-status", _hit_status(ask, found)),
+        (b"age", b"%d" % stored.age_seconds(now_ms)),
+        *_lasting_headers(stored, ask.tariff, _outcome(found)),
+    ]
+    return headers, answer
+
+
+def led_answer(ask: Ask, led: Led) -> tuple[list[Header], Answer]:
+    """Return the headers and the answer that the leader gets."""
+    answer = led.answer
+    if not ask.facts.as_kept and led.is_whole:
+        answer = ask.dialect.give(ask.request(), answer)
+    return [*answer.headers, *led.headers], answer
+
+
+def _outcome(found: Found) -> Outcome:
+    return "coalesced" if found.how == "coalesced" else "exact"
 
 
 def _hit_status(ask: Ask, found: Found) -> bytes:

@@ -8,7 +8,7 @@ import asyncio
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.admission import Door
+from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call, ClientGone
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.controls import read_controls
@@ -56,14 +56,45 @@ class Flight:
             GatewayError: it is refused, or failed; nothing was sent yet.
             ClientGone: there is nobody to answer.
         """
-        caller = await self._door.let_in(call.headers, call.now, call.client)
-        controls = read_controls(call.headers)
-        body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
-        ask = call.ask = self._understanding.ask(call, caller, controls, body)
+        ask = call.ask
+        if ask is None:
+            caller = await self._door.let_in(call.headers, call.now, call.client)
+            body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
+            ask = self._understand(call, caller, body)
         if IDEMPOTENCY_KEY in call.headers:
             await self._idempotency.serve_once(ask, self._serve)
         else:
             await self._serve(ask)
+
+    def look(self, call: Call, body: bytes) -> StoredAnswer | None:
+        """Understand *call*, as far as nothing has to be waited for; return what memory has for it, if that is all.
+
+        `serve` goes on from there where this returns None.
+
+        Raises:
+            GatewayError: the call is refused; `serve` will say so as well.
+        """
+        caller = self._door.known(call.headers, call.now, call.client)
+        if caller is None or b"content-encoding" in call.headers:
+            return None
+        if len(body) > self._door.body_limit(caller, self._settings.max_body_bytes):
+            return None
+        ask = self._understand(call, caller, body)
+        if caller.rules is not None or not ask.facts.as_kept or IDEMPOTENCY_KEY in call.headers:
+            return None
+        return self._remembered(ask)
+
+    def lead(self, ask: Ask) -> Work | None:
+        """Begin the work for a plain question that nothing limits; None where `serve` is to answer it."""
+        if ask.caller.rules is not None or ask.controls.only_if_cached or ask.request().stream:
+            return None
+        if IDEMPOTENCY_KEY in ask.call.headers or len(self._under_way) >= self._settings.max_upstream_calls:
+            return None
+        return None if self._coalescing.under_way(ask) else self._begin(ask, alone=False)
+
+    def _understand(self, call: Call, caller: Caller, body: bytes) -> Ask:
+        ask = call.ask = self._understanding.ask(call, caller, read_controls(call.headers), body)
+        return ask
 
     async def _serve(self, ask: Ask) -> None:
         stored = self._remembered(ask)
@@ -128,7 +159,7 @@ class Flight:
     def _begin(self, ask: Ask, *, alone: bool) -> Work:
         if len(self._under_way) >= self._settings.max_upstream_calls:
             raise Overloaded
-        limits = self._door.plan_limits(ask.caller)
+        limits = ask.caller.limits
         work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
         if not alone:
             self._coalescing.announce(work)

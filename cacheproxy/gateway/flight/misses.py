@@ -8,9 +8,10 @@ The order is always: commit the event, then share the answer (which names the ev
 the last byte; the way to Redis is nobody's to wait for.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any
 
@@ -202,15 +203,18 @@ class Misses:
         measured = _measure(ask, work.request, parsed, complete=complete)
         if not complete and measured.quality == "estimated" and not work.begun:
             return Led(status, answer, [*passed, _cache_status(ask)], None)
-        await self._record(ask, measured, upstream_us, status)
-        work.used = measured
+        recording = self._record(ask, measured, upstream_us, status)
+        await asyncio.sleep(0)  # the event is on its way now; the rest is worked out while PostgreSQL writes
         shared = _shared(ask, measured, answer) if complete and status == 200 else None
         kept = []
         if shared is not None and ask.facts.key is not None and dialect.lasts(work.request, parsed):
-            self._tiers.memory.put(ask.facts.key, shared)
             kept = [(ask.facts.key, shared)]
         part = (ask.outcome, measured.pools, measured.units)
         headers = [*passed, _cache_status(ask, stored=bool(kept)), *ask.tariff.cost_headers(part)]
+        await recording
+        work.used = measured
+        for item in kept:
+            self._tiers.memory.put(*item)
         return Led(status, answer, headers, shared, [part], kept, is_whole=complete)
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
@@ -219,7 +223,8 @@ class Misses:
         if work.used is not None:
             await self._record(work.leader, work.used, upstream_us, 200)
 
-    async def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> None:
+    def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> Awaitable[None]:
+        """Hand the event over; what is returned ends when it is durable, or raises why it is not."""
         event = usage_event(
             ask,
             measured,
@@ -228,7 +233,7 @@ class Misses:
             upstream_latency_us=upstream_us,
             raw_usage=measured.raw_usage,
         )
-        await recorded(ask.call, self._recorder.record(event))
+        return recorded(ask.call, self._recorder.record(event))
 
 
 def _shared(ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:

@@ -105,9 +105,16 @@ class Exchange:
         finally:
             if not (self.answered or self.gone):
                 self._give_up()
-            self.scope.pop(
-                "extensions", None
-            )  # it refers to this: let no exchange wait for the garbage collector
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of what refers to this, so that no exchange waits for the garbage collector."""
+        self.scope.pop("extensions", None)
+
+    @property
+    def body(self) -> bytes:
+        """What has come of the request's body and was not received yet."""
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def take(self, part: bytes) -> None:
         """Keep *part* of the request's body."""
@@ -132,7 +139,7 @@ class Exchange:
             await self._news.wait()
         if self.answered or self.gone:
             return {"type": "http.disconnect"}
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        body = self.body
         self._parts, self.unread, self._delivered = [], 0, self.whole
         return {"type": "http.request", "body": body, "more_body": not self.whole}
 
@@ -155,19 +162,36 @@ class Exchange:
             raise RuntimeError(f"{message['type']} is out of turn")
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Send a whole answer: what two messages say, in one step.
+        """Send a whole answer: what two messages say, in one step. How the client finds its end is not for *headers*.
 
         Raises:
             RuntimeError: an answer has begun already, or breaks the rules of HTTP.
         """
         if self._connection.paused:
             await self._connection.writable()
+        self.give(status, headers, body)
+
+    def give(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer, as `answer` does, whether the client keeps up with reading or not."""
         if self.gone:
             return
         if self._status is not None:
             raise RuntimeError("an answer has begun already")
-        self._status, self._headers = status, headers
-        self._send_body(body, last=True)
+        self._status = status
+        if self._bodiless() or len(body) >= LARGE_BYTES or not self.keep_alive or self.awaits_continue:
+            self._headers = headers
+            self._send_body(body, last=True)
+            return
+        lines = [_status_line(status), *self._connection.common_lines()]
+        lines += map(b": ".join, headers)
+        lines += (b"content-length: %d" % len(body), b"\r\n")
+        head = b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("a header holds a line break or NUL")
+        self.started = self.answered = True
+        self._connection.write(head + body)
+        self.tell()
+        self._connection.ended(self)
 
     def _deliverable(self) -> bool:
         return bool(self._parts) or (self.whole and not self._delivered)
@@ -210,7 +234,7 @@ class Exchange:
             RuntimeError: a header holds what would let it become headers, or an answer, of its own.
         """
         status = self._status or 0
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status, *self._connection.common_lines()]
+        lines = [_status_line(status), *self._connection.common_lines()]
         lines += map(b": ".join, self._headers)
         named = dict(self._headers)
         self._frame(named, lines, length)
@@ -250,3 +274,7 @@ class Exchange:
         self._status, self._headers, self.keep_alive = 500, [PLAIN_TEXT], False
         self._left, self._chunked = None, False
         self._send_body(b"Internal Server Error", last=True)
+
+
+def _status_line(status: int) -> bytes:
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status

@@ -9,6 +9,7 @@ relies on of uvicorn is named in ADR 0008.
 import asyncio
 import urllib.parse
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ class HttpProtocol(asyncio.Protocol):
             config.load()
         self.paused = False
         self._application: Application = config.loaded_app
+        self._at_once: Callable[[Exchange], bool] = getattr(config.loaded_app, "at_once", _never)
         self._root_path: str = config.root_path
         self._server = server_state
         self._app_state = app_state
@@ -55,6 +57,7 @@ class HttpProtocol(asyncio.Protocol):
         self._common: tuple[Any, list[bytes]] = (None, [])
         self._exchanges: deque[Exchange] = deque()  # the first is being answered, the last may still be read
         self._reading: Exchange | None = None
+        self._due: Exchange | None = None  # to be begun, once it is seen how much of it has come
         self._in_head = False
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -112,6 +115,8 @@ class HttpProtocol(asyncio.Protocol):
             refused = problem.__context__
             self._refuse(refused.status if isinstance(refused, _Refused) else 400)
             return
+        if self._due is not None:
+            self._begin(self._due)
         if self._in_head:
             self._expect_more_head(len(data) if was_in_head else 0)
         elif self._reading is not None:
@@ -174,7 +179,7 @@ class HttpProtocol(asyncio.Protocol):
         self._reading = Exchange(self, scope, keep_alive=keep_alive, awaits_continue=self._awaits_continue)
         self._exchanges.append(self._reading)
         if len(self._exchanges) == 1:
-            self._begin(self._reading)
+            self._due = self._reading
         else:
             self._pause_reading()
 
@@ -196,6 +201,8 @@ class HttpProtocol(asyncio.Protocol):
         exchange.tell()
         if exchange.answered:
             self._go_on(exchange)
+        elif exchange is self._due:
+            self._begin(exchange)
 
     # What an exchange asks for.
 
@@ -254,6 +261,10 @@ class HttpProtocol(asyncio.Protocol):
     # Within.
 
     def _begin(self, exchange: Exchange) -> None:
+        """Let the application answer: at once where it can, in a task otherwise."""
+        self._due = None
+        if exchange.whole and not self.paused and self._at_once(exchange):
+            return
         tasks = self._server.tasks
         task = self._loop.create_task(exchange.run(self._application))
         tasks.add(task)
@@ -330,7 +341,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer that the request at hand is refused, in its turn, and read no more."""
-        exchange, self._reading = self._reading, None
+        exchange, self._reading, self._due = self._reading, None, None
         self._last, self._deadline = True, inf
         if exchange is not None and not exchange.answered:
             exchange.gone = True
@@ -351,6 +362,10 @@ class HttpProtocol(asyncio.Protocol):
         self.read_on()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+
+
+def _never(_exchange: Exchange) -> bool:
+    return False
 
 
 def _parser(protocol: HttpProtocol) -> Any:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from billing.money import ZERO, billionths
-from cacheproxy.gateway.catalog.catalog import Access, Catalog, Plan
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.limits.arbiter import Arbiter
@@ -31,14 +30,12 @@ from cacheproxy.gateway.limits.rules import (
     budget_key,
     counter_expiry,
     period_start,
-    rules_of,
 )
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.estimate import rounded_up
 from cacheproxy.redis_link import RedisLink
 from metering.tokens import TokenPools
 
-MAX_REMEMBERED = 65_536
 SLOT_RETRY_MS = 1000
 
 
@@ -58,11 +55,9 @@ class Estimate(NamedTuple):
 class Limits:
     """All limits of all callers of this process: ``start()``, then calls, then ``stop()``."""
 
-    def __init__(self, settings: GatewaySettings, catalog: Catalog, link: RedisLink | None) -> None:
+    def __init__(self, settings: GatewaySettings, link: RedisLink | None) -> None:
         self._assumed_output_tokens = settings.assumed_output_tokens
-        self._catalog = catalog
         self.arbiter = Arbiter(link, lease_seconds=settings.limit_lease_seconds)
-        self._known: dict[int, tuple[Access, Plan, Rules]] = {}
 
     async def start(self) -> None:
         """Begin to renew the leases of calls under way."""
@@ -82,7 +77,7 @@ class Limits:
             RateLimited, TooManyConcurrent: a limit of the plan or key is reached.
             BudgetExceeded: it might cost more than a budget has left.
         """
-        rules = self._rules_of(ask)
+        rules = ask.caller.rules
         if rules is None:
             return NO_GRANT
         stated = ask.facts.output_limit
@@ -103,7 +98,7 @@ class Limits:
             RateLimited: a limit of the plan or key is reached.
             BudgetExceeded: it costs more than a budget has left.
         """
-        rules = self._rules_of(ask)
+        rules = ask.caller.rules
         if rules is None:
             return NO_GRANT
         exact = Estimate(pools.given, pools.output, is_output_stated=False)
@@ -112,37 +107,12 @@ class Limits:
             return NO_GRANT
         return await self._take(ask, rules, shares, (), charged)
 
-    def hold(self, ask: Ask) -> bool:
-        """Return whether anything limits this caller."""
-        return self._rules_of(ask) is not None
-
     def headers(self, ask: Ask) -> list[Header]:
         """Return the ``x-ratelimit-*`` headers as far as this process knows; none where no rate is limited."""
-        rules = self._rules_of(ask)
+        rules = ask.caller.rules
         if rules is None or not rules.rates:
             return []
         return rate_headers(rules.rates, self.arbiter.local, ask.call.now_ms)
-
-    def _rules_of(self, ask: Ask) -> Rules | None:
-        plan = self._catalog.plans.get(ask.caller.plan_id)
-        rules = self._rules(ask.caller.access, plan) if plan is not None else None
-        return rules if rules is not None and rules.limited else None
-
-    def _rules(self, access: Access, plan: Plan) -> Rules:
-        known = self._known.get(access.api_key_id)
-        if known is not None and known[0] is access and known[1] is plan:
-            return known[2]
-        rules = rules_of(
-            tenant_id=access.tenant_id,
-            api_key_id=access.api_key_id,
-            plan=plan.limits,
-            key=access.limits,
-            budgets=access.budgets,
-        )
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        self._known[access.api_key_id] = (access, plan, rules)
-        return rules
 
     def _estimate(self, ask: Ask, stated: int | None) -> Estimate:
         given = rounded_up(len(ask.body))

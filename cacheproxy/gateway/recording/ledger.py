@@ -1,42 +1,76 @@
 """Usage events into PostgreSQL, each once.
 
-The usual way is one binary COPY straight into the table: one statement, one transaction. A lone event is inserted
-instead, in one round trip where COPY takes two. Either refuses the whole batch for one repeated id, so then the same
-batch goes through a staging table with ON CONFLICT DO NOTHING; and where the rows themselves are refused, one by
-one, so that a bad event takes nobody with it.
+A batch goes as one JSON text, in one statement, one round trip and one transaction. It is refused whole for one
+repeated id, so then the same batch goes again with ON CONFLICT DO NOTHING; and where the rows themselves are refused,
+one by one, so that a bad event takes nobody with it.
 """
 
 import asyncio
 import enum
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
-import msgspec
+import psycopg
 
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.database import AWAY, EVENT_PROBLEMS, DatabaseAway, connect, describe
-from metering.usage_event import COLUMNS, UsageEvent
+from cacheproxy.gateway.database import DatabaseAway, describe
+from cacheproxy.gateway.recording.lane import Ended, Lane
+from metering.usage_event import COLUMNS, UsageEvent, batch_to_json
 
 logger = logging.getLogger(__name__)
 
 TABLE = "metering_usageevent"
+EVENT_PROBLEMS = (psycopg.DataError, psycopg.IntegrityError)
+"""Failures that are about the rows sent (SQLSTATE 22 and 23); they would come again."""
+
+AWAY = (OSError, TimeoutError, psycopg.Error)
+"""All other failures: lost connections, shutdown, disk full, a read-only standby, a missing table. Time or an
+operator cures them, and until then the event belongs into the spool."""
+
+
+class Overdue(psycopg.OperationalError):
+    """A batch was not answered in time."""
+
+
+_TYPES = {
+    "event_id": "uuid",
+    "request_id": "uuid",
+    "model": "text",
+    "model_version": "text",
+    "outcome": "text",
+    "occurred_at": "timestamptz",
+    "quality": "text",
+    "source_event": "uuid",
+    "similarity": "real",
+    "status": "smallint",
+    "payload_digest": "text",
+    "raw_usage": "text",
+}
+"""How a column is read from JSON; all others are ``bigint``."""
+
+_READ = {  # JSON carries bytes as base64
+    "payload_digest": "decode(payload_digest, 'base64')",
+    "raw_usage": "convert_from(decode(raw_usage, 'base64'), 'UTF8')::jsonb",
+}
 _COLUMNS = ", ".join(COLUMNS)
-_STAGE = f"CREATE TEMP TABLE staged_usageevent (LIKE {TABLE} INCLUDING DEFAULTS) ON COMMIT DROP"
-_INSERT = (
-    f"INSERT INTO {TABLE} ({_COLUMNS}) VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"  # noqa: S608
-)
-_MERGE = f"""
-    INSERT INTO {TABLE} ({_COLUMNS}) SELECT {_COLUMNS} FROM staged_usageevent
-    ON CONFLICT (tenant_id, event_id) DO NOTHING
-"""  # noqa: S608 - names from our own code
+
+
+def _given(parameter: str) -> str:
+    """Return the query for the events of a batch, whose JSON text *parameter* stands for."""
+    read = ", ".join(f"{_READ.get(column, column)} AS {column}" for column in COLUMNS)
+    record = ", ".join(f"{column} {_TYPES.get(column, 'bigint')}" for column in COLUMNS)
+    return f"SELECT {read} FROM json_to_recordset({parameter}::json) AS given ({record})"  # noqa: S608
+
+
+_INSERT = f"INSERT INTO {TABLE} ({_COLUMNS}) {_given('$1')}"
+_MERGE = f"INSERT INTO {TABLE} ({_COLUMNS}) {_given('%s')} ON CONFLICT (tenant_id, event_id) DO NOTHING"
 _KEEP_CONFLICTS = f"""
-    WITH conflicting AS (
-        SELECT DISTINCT ON (tenant_id, event_id, staged.payload_digest)
-               staged.*, recorded.payload_digest AS recorded_digest
-        FROM staged_usageevent AS staged JOIN {TABLE} AS recorded USING (tenant_id, event_id)
-        WHERE staged.payload_digest <> recorded.payload_digest
+    WITH given AS ({_given("%s")}), conflicting AS (
+        SELECT DISTINCT ON (tenant_id, event_id, given.payload_digest)
+               given.*, recorded.payload_digest AS recorded_digest
+        FROM given JOIN {TABLE} AS recorded USING (tenant_id, event_id)
+        WHERE given.payload_digest <> recorded.payload_digest
     ), kept AS (
         INSERT INTO metering_usageconflict (tenant_id, event_id, recorded_digest, refused_digest, refused, seen_at)
         SELECT tenant_id, event_id, recorded_digest, payload_digest, to_jsonb(conflicting) - 'recorded_digest', now()
@@ -63,7 +97,42 @@ class Ledger:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._connection: Any = None
+        self._lane: Lane | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._lane is not None and self._lane.is_open
+
+    def begin(self, events: Sequence[UsageEvent], ended: Ended) -> None:
+        """Commit *events* through the open connection; *ended* is told, with the failure where there is one.
+
+        After a failure `write` knows more, unless it is `Overdue`: the connection is given up.
+        """
+        lane = self._lane
+        assert lane is not None, "there is an open connection"
+        overdue = asyncio.get_running_loop().call_later(
+            self._settings.database_timeout_seconds, self._give_up, ended
+        )
+
+        def end(failure: psycopg.Error | None) -> None:
+            overdue.cancel()
+            ended(failure)
+
+        try:
+            lane.begin(batch_to_json(events), end)
+        except psycopg.Error as failure:
+            end(failure)
+
+    def look(self) -> None:
+        """See whether what was begun has ended by now, rather than at the event loop's next turn."""
+        if self._lane is not None:
+            self._lane.look()
+
+    def _give_up(self, ended: Ended) -> None:
+        if self._lane is not None:
+            self._lane.close()
+        ended(Overdue("no answer in time"))
 
     async def write(self, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
         """Commit *events*, and return the verdicts on those that could not be; {} is the usual answer.
@@ -75,9 +144,9 @@ class Ledger:
         """
         try:
             async with asyncio.timeout(self._settings.database_timeout_seconds):
-                return await self._write(await self._connected(), events)
+                return await _write(await self._open_lane(), events)
         except AWAY as failure:
-            self._drop_connection()
+            await self.close()
             raise DatabaseAway(describe(failure)) from failure
 
     async def connect(self) -> None:
@@ -86,67 +155,55 @@ class Ledger:
         Raises:
             DatabaseAway: there is none to be had.
         """
-        await self._connected()
+        try:
+            async with asyncio.timeout(self._settings.database_timeout_seconds):
+                await self._open_lane()
+        except AWAY as failure:
+            raise DatabaseAway(describe(failure)) from failure
 
     async def close(self) -> None:
         """Close the connection; the next write opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close(timeout=1)
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.close()
 
-    async def _connected(self) -> Any:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._settings, application_name="zerorate gateway: recorder")
-        return self._connection
-
-    def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
-
-    async def _write(self, connection: Any, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
-        try:
-            if len(events) == 1:
-                await connection.execute(_INSERT, *_record(events[0]))
-            else:
-                await _copy(connection, TABLE, events)
-        except EVENT_PROBLEMS:
-            return await _write_carefully(connection, events)
-        return {}
+    async def _open_lane(self) -> Lane:
+        if self._lane is None or not self._lane.is_open:
+            name = "zerorate gateway: recorder"
+            self._lane = await Lane.open(self._settings, _INSERT, application_name=name)
+        return self._lane
 
 
-async def _write_carefully(connection: Any, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
+async def _write(lane: Lane, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
+    try:
+        await lane.run(batch_to_json(events))
+    except EVENT_PROBLEMS:
+        return await _write_carefully(lane, events)
+    return {}
+
+
+async def _write_carefully(lane: Lane, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
     """Write events of which some are already there, or bad, halving the batch until the bad ones stand alone."""
     try:
-        return await _merge(connection, events)
+        return await _merge(lane, events)
     except EVENT_PROBLEMS as problem:
         if len(events) == 1:
             logger.error("The usage event %s is refused by the database: %s", events[0].event_id, problem)  # noqa: TRY400
             return {events[0].event_id: Verdict.REFUSED}
     middle = len(events) // 2
-    first = await _write_carefully(connection, events[:middle])
-    second = await _write_carefully(connection, events[middle:])
+    first = await _write_carefully(lane, events[:middle])
+    second = await _write_carefully(lane, events[middle:])
     return {**first, **second}
 
 
-async def _merge(connection: Any, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
-    async with connection.transaction():
-        await connection.execute(_STAGE)
-        await _copy(connection, "staged_usageevent", events)
-        await connection.execute(_MERGE)
-        conflicting = await connection.fetch(_KEEP_CONFLICTS)
-    for row in conflicting:
+async def _merge(lane: Lane, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
+    batch = batch_to_json(events).decode()
+    async with lane.transaction():
+        await lane.fetch(_MERGE, [batch])
+        conflicting = await lane.fetch(_KEEP_CONFLICTS, [batch])
+    for (event_id,) in conflicting:
         logger.error(
             "The usage event %s is already recorded with other content; the new one is kept as a conflict.",
-            row["event_id"],
+            event_id,
         )
-    return {row["event_id"]: Verdict.CONFLICTED for row in conflicting}
-
-
-async def _copy(connection: Any, table: str, events: Sequence[UsageEvent]) -> None:
-    await connection.copy_records_to_table(table, records=map(_record, events), columns=COLUMNS)
-
-
-def _record(event: UsageEvent) -> tuple[Any, ...]:
-    values = msgspec.structs.astuple(event)
-    return values if event.raw_usage is None else (*values[:-1], event.raw_usage.decode())
+    return {event_id: Verdict.CONFLICTED for (event_id,) in conflicting}

@@ -14,13 +14,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
+import psycopg
+
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.database import DatabaseAway
-from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
-from cacheproxy.gateway.recording.ledger import Ledger, Verdict
+from cacheproxy.gateway.database import DatabaseAway, describe
+from cacheproxy.gateway.errors import EventConflict, GatewayError, InternalError, RecorderUnavailable
+from cacheproxy.gateway.recording.ledger import Ledger, Overdue, Verdict
 from cacheproxy.gateway.recording.spool import Spool, SpoolAway
 from cacheproxy.gateway.tasks import end
 from cacheproxy.gateway.telemetry.metrics import Metrics
@@ -28,11 +31,20 @@ from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
 
-Waiting = tuple[UsageEvent, asyncio.Future[None]]
+LOOK_SECONDS = 0.001
+LOOK_EVENTS = 8
+"""After so many events it is seen whether the batch under way has ended: PostgreSQL shall not stand idle meanwhile."""
+
+Settle = Callable[[GatewayError | None], None]
+"""Called once an event is durable (with None), or is not; it never raises, and does not wait."""
+Waiting = tuple[UsageEvent, Settle]
 
 
 class Recorder:
-    """One per gateway process. ``record`` hands an event over; the rest happens in two tasks."""
+    """One per gateway process. ``record`` hands an event over.
+
+    The usual batch needs no task: its end begins the next one. What goes wrong is set right in a task.
+    """
 
     def __init__(
         self, settings: GatewaySettings, spool: Spool | None, metrics: Metrics | None = None
@@ -44,9 +56,10 @@ class Recorder:
         self._ledger = Ledger(settings)
         self._drainer = Ledger(settings)
         self._waiting: list[Waiting] = []
-        self._wake = asyncio.Event()
+        self._busy = False
+        """Whether a batch is being written, or about to."""
+        self._settling: asyncio.Task[None] | None = None
         self._away = False
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to write, in this event loop. Without PostgreSQL it begins all the same, with the spool."""
@@ -55,13 +68,14 @@ class Recorder:
             await self._ledger.connect()
         except DatabaseAway as failure:
             self._went_away(failure)
-        self._tasks = [asyncio.create_task(self._write_batches()), asyncio.create_task(self._watch())]
+        self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Write what still waits, then let go of the connections."""
-        await asyncio.gather(*(recorded for _, recorded in self._waiting), return_exceptions=True)
-        for task in self._tasks:
-            await end(task)
+        while self._busy:  # noqa: ASYNC110 - at the very end, so that no call has to tell
+            await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(0)  # for those who are told of the last batch
+        await end(self._watching)
         await self._ledger.close()
         await self._drainer.close()
 
@@ -72,35 +86,64 @@ class Recorder:
             RecorderUnavailable: too many events wait, or (when awaited) neither PostgreSQL nor the spool took it.
             EventConflict: (when awaited) the id is recorded with other content.
         """
+        recorded: asyncio.Future[None] = self._loop.create_future()
+        self.record_then(event, partial(_conclude, recorded))
+        return recorded
+
+    def record_then(self, event: UsageEvent, settle: Settle) -> None:
+        """Hand *event* over; *settle* is told when it is durable, or why it is not.
+
+        Raises:
+            RecorderUnavailable: too many events wait.
+        """
         if len(self._waiting) >= self._settings.max_waiting_events:
             raise RecorderUnavailable
-        recorded = self._loop.create_future()
-        self._waiting.append((event, recorded))
-        self._wake.set()
-        return recorded
+        self._waiting.append((event, settle))
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._go_on)  # what comes in this turn of the event loop shares a batch
+        elif len(self._waiting) % LOOK_EVENTS == 0:
+            self._ledger.look()  # this turn of the event loop may be long
 
     @property
     def database_away(self) -> bool:
         """Whether events go to the spool at the moment."""
         return self._away
 
-    async def _write_batches(self) -> None:
-        while True:
-            await self._wake.wait()
-            batch = self._waiting[: self._settings.max_batch_events]
-            await self._settle(batch)
-            del self._waiting[: len(batch)]
-            if not self._waiting:
-                self._wake.clear()
+    def _go_on(self) -> None:
+        """Write what waits, as one batch: at once where all is well, in a task otherwise."""
+        batch = self._waiting[: self._settings.max_batch_events]
+        if not batch:
+            self._busy = False
+            return
+        del self._waiting[: len(batch)]
+        if self._away or not self._ledger.is_open:
+            self._settling = asyncio.create_task(self._settle(batch))
+        else:
+            written = partial(self._written, batch, time.perf_counter_ns())
+            self._ledger.begin([event for event, _ in batch], written)
+
+    def _written(self, batch: Sequence[Waiting], started_ns: int, failure: psycopg.Error | None) -> None:
+        if failure is None:
+            self._metrics.batch_committed(len(batch), (time.perf_counter_ns() - started_ns) // 1000)
+            self._loop.call_soon(_tell_all, batch, {})  # so that the next batch is on its way before
+            if len(self._waiting) < LOOK_EVENTS:
+                self._loop.call_soon(self._go_on)  # a turn of the event loop, and more may share
+            else:
+                self._go_on()
+            return
+        if isinstance(failure, Overdue):
+            self._went_away(DatabaseAway(describe(failure)))
+        self._settling = asyncio.create_task(self._settle(batch))
 
     async def _settle(self, batch: Sequence[Waiting]) -> None:
-        """Make *batch* durable and let its calls go on, each with its own verdict.
+        """Make *batch* durable, tell its calls, each its own verdict, and go on.
 
         It never raises, whatever happens: the calls would hang.
         """
         events = [event for event, _ in batch]
         try:
-            verdicts = await self._make_durable(events)
+            _tell_all(batch, await self._make_durable(events))
         except (DatabaseAway, SpoolAway) as failure:
             logger.error(  # noqa: TRY400 - no news in the traceback
                 "Withheld %d answers, PostgreSQL and the spool are away (%s): %s",
@@ -109,15 +152,11 @@ class Recorder:
                 _ids(events),
             )
             self._metrics.batch_withheld(len(batch))
-            _release(batch, RecorderUnavailable)
-            return
+            _refuse_all(batch, RecorderUnavailable)
         except Exception:  # a bug of ours must fail these calls, not the recorder
             logger.exception("Withheld %d answers: %s", len(batch), _ids(events))
-            _release(batch, InternalError)
-            return
-        for event, recorded in batch:
-            if not recorded.done():
-                _conclude(recorded, verdicts.get(event.event_id))
+            _refuse_all(batch, InternalError)
+        self._go_on()
 
     async def _make_durable(self, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
         if not self._away:
@@ -169,17 +208,27 @@ class Recorder:
             logger.warning("Drained %d usage events from the spool.", drained)
 
 
-def _conclude(recorded: asyncio.Future[None], verdict: Verdict | None) -> None:
-    if verdict is None:
+def _conclude(recorded: asyncio.Future[None], problem: GatewayError | None) -> None:
+    if recorded.done():  # nobody waits any more
+        return
+    if problem is None:
         recorded.set_result(None)
     else:
-        recorded.set_exception(EventConflict() if verdict is Verdict.CONFLICTED else InternalError())
+        recorded.set_exception(problem)
 
 
-def _release(batch: Sequence[Waiting], problem: type[RecorderUnavailable | InternalError]) -> None:
-    for _, recorded in batch:
-        if not recorded.done():
-            recorded.set_exception(problem())
+def _tell_all(batch: Sequence[Waiting], verdicts: Mapping[UUID, Verdict]) -> None:
+    for event, settle in batch:
+        verdict = verdicts.get(event.event_id)
+        if verdict is None:
+            settle(None)
+        else:
+            settle(EventConflict() if verdict is Verdict.CONFLICTED else InternalError())
+
+
+def _refuse_all(batch: Sequence[Waiting], problem: type[RecorderUnavailable | InternalError]) -> None:
+    for _, settle in batch:
+        settle(problem())
 
 
 def _ids(events: Sequence[UsageEvent]) -> str:

@@ -6,7 +6,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from cacheproxy.gateway.admission import Caller, Door
+from cacheproxy.gateway.admission import Caller, Door, caller_of
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.catalog.catalog import Catalog
 from cacheproxy.gateway.catalog.feed import Feed
@@ -99,7 +99,7 @@ def test_the_smaller_bound_of_plan_and_gateway_holds(plan_bytes: int | None, lim
     party = Party(plan=PlanLimits(max_body_bytes=plan_bytes))
     door = Door(party.catalog, Feed(SETTINGS, Catalog()), key_pepper="")
 
-    assert door.body_limit(Caller(party.access, 1), 1000) == limit
+    assert door.body_limit(caller_of(party.access, 1, party.plan), 1000) == limit
 
 
 async def test_limits_and_budgets_cross_the_seam(

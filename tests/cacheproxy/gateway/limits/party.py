@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.rating.price_book import PriceBook
-from cacheproxy.gateway.admission import Caller
+from cacheproxy.gateway.admission import caller_of
 from cacheproxy.gateway.call import Call
 from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan, Subscription
 from cacheproxy.gateway.catalog.tariff import tariff_at
@@ -88,7 +88,7 @@ class Party:
     def limits(self, link: RedisLink | None, *, lease_seconds: float = 60) -> Limits:
         """Return one gateway's limits."""
         settings = GatewaySettings(database_url="", key_pepper="", limit_lease_seconds=lease_seconds)
-        return Limits(settings, self.catalog, link)
+        return Limits(settings, link)
 
     def ask(self, body: bytes = b"x" * 40, *, output: int | None = 20) -> Ask:
         """Return a call; its body is reckoned as a quarter of its bytes."""
@@ -96,7 +96,7 @@ class Party:
         tariff = tariff_at(self.plan.book, "small", call.now)
         assert tariff is not None
         facts = Facts(MODEL, None, as_kept=True, output_limit=output)
-        return Ask(call, Caller(self.access, 1), PLAIN, body, facts, tariff, None)
+        return Ask(call, caller_of(self.access, 1, self.plan), PLAIN, body, facts, tariff, None)
 
     def counter(self, of: Budget) -> bytes:
         """Return the key of a budget's counter now."""
