@@ -11,7 +11,7 @@ from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
 
 NAMES = (
-    "cosine",
+    "cosine", "refused",
     "words_min", "words_max", "content_min", "content_max",
     "same_stems", "same_content", "shared_rarity", "same_bigrams", "same_letters", "in_order", "start", "end",
     "left_min", "left_max", "left_rarity_min", "left_rarity_max", "rarest_left_min", "rarest_left_max",
@@ -23,9 +23,15 @@ NAMES = (
 """Of the figures that texts give, in their order; those of the sketches follow."""
 
 
-def figures(pair: Pair, cosine: float, new_sketch: Floats, stored_sketch: Floats, knowledge: Knowledge) -> Floats:
-    """Return the figures of *pair*: `NAMES`, then what the sketches add up to, agree in and differ by."""
-    texts = [cosine, *_sizes(pair), *_overlap(pair, knowledge), *_leftovers(pair, knowledge), *_asking(pair)]
+def figures(
+    pair: Pair, cosine: float, sketches: tuple[Floats, Floats], knowledge: Knowledge, *, refused: bool = False
+) -> Floats:
+    """Return the figures of *pair*: `NAMES`, then what the *sketches* add up to, agree in and differ by.
+
+    Only in training is a pair scored that a guard *refused*: it teaches what the others are like.
+    """
+    new_sketch, stored_sketch = sketches
+    texts = [cosine, refused, *_sizes(pair), *_overlap(pair, knowledge), *_leftovers(pair, knowledge), *_asking(pair)]
     return np.concatenate(
         [
             np.array(texts, np.float32),

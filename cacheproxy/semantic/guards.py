@@ -9,6 +9,7 @@ from itertools import combinations
 
 from cacheproxy.semantic.alignment import Pair
 from cacheproxy.semantic.lexicon import DIRECTED_ROLES, OPPOSITES, PRONOUNS
+from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
 
 MAX_WORDS = 60
@@ -101,8 +102,17 @@ def same_order(pair: Pair) -> bool:
 
 
 def same_names(pair: Pair) -> bool:
-    """Return whether every name of one occurs in the other, written out or by its initials."""
-    return _named_in(pair.left_new, pair.stored.words) and _named_in(pair.left_stored, pair.new.words)
+    """Return whether no name stands against another, nor alone where it decides.
+
+    A name that only one of them has is left to the score where both share another name or a number ("the book by
+    Gandhi", "the book by Mahatma Gandhi"), unless it is where something comes from or goes to.
+    """
+    new, stored = _unmet_names(pair.left_new, pair.stored), _unmet_names(pair.left_stored, pair.new)
+    if not new and not stored:
+        return True
+    anchored = any(pair.new.words[at].name for at, _ in pair.matches) or bool(pair.new.numbers)
+    directed = any(word.role in DIRECTED_ROLES for word in (*new, *stored))
+    return anchored and not directed and not (new and stored)
 
 
 def short_enough(pair: Pair) -> bool:
@@ -147,13 +157,14 @@ def _persons(words: Iterable[Word]) -> list[str]:
     return list(dict.fromkeys(PRONOUNS[word.text] for word in words if word.text in PRONOUNS))
 
 
-def _named_in(left: Iterable[Word], other: Iterable[Word]) -> bool:
-    names = [word for word in left if word.name and not any(_same_people(word.text, one.text) for one in other)]
+def _unmet_names(left: Iterable[Word], other: Question) -> list[Word]:
+    """Return the names among the words *left* that *other* has in no form, its initials among them."""
+    names = [word for word in left if word.name and not any(_same_people(word.text, one.text) for one in other.words)]
     if not names:
-        return True
-    initials = "".join(word.text[0] for word in other if word.content)
-    spelled = "".join(word.text for word in other)
-    return all(len(name.text) > 1 and (name.text in initials or name.text in spelled) for name in names)
+        return names
+    initials = "".join(word.text[0] for word in other.words if word.content)
+    spelled = "".join(word.text for word in other.words)
+    return [name for name in names if len(name.text) == 1 or (name.text not in initials and name.text not in spelled)]
 
 
 def _same_people(name: str, other: str) -> bool:

@@ -51,7 +51,7 @@ ENDINGS = {"n't": " not", "'re": " are", "'ve": " have", "'ll": " will", "'d": "
 VERBAL_S = _words("what how who where when why it he she that there here")
 """Words after which 's is "is"; after all others it is a possessive and dropped."""
 
-NEGATORS = _words("not no never without nobody nothing none neither nor nowhere hardly")
+NEGATORS = _words("not no non never without nobody nothing none neither nor nowhere hardly")
 IMPLICIT_NEGATORS = _words("""
     unable fail fails failed failing failure refuse refuses refused decline declines declined reject rejects rejected
     deny denies denied impossible lack lacks lacking missing forbid forbidden prevent prevents prevented prohibited
@@ -184,6 +184,8 @@ all every always | none never
 always | sometimes rarely
 often | rarely seldom
 he him his | she her hers
+black | white
+join joins joining joined enter enters entering | leave leaves leaving left exit exits exiting
 vegetarian vegan | non-vegetarian meat
 """.strip().splitlines())
 ]  # fmt: skip
@@ -325,7 +327,7 @@ MULTIPLIERS = {
 }  # fmt: skip
 FRACTIONS = {
     "half": "0.5", "halves": "0.5", "quarter": "0.25", "twice": "x2", "double": "x2", "triple": "x3", "dozen": "12",
-    "once": "x1", "thrice": "x3", "single": "x1", "couple": "2", "both": "2", "pair": "2",
+    "thrice": "x3", "couple": "2",
 }  # fmt: skip
 ORDINALS = {
     word: value
@@ -371,8 +373,21 @@ LANGUAGE_NAMES = _words("""
 """)
 
 SAME_WORD = _groups("""
+    france french
+    spain spanish
+    germany german germans
+    china chinese
+    greece greek
+    poland polish
+    sweden swedish
+    denmark danish
+    turkey turkish
+    switzerland swiss
+    ireland irish
+    scotland scottish
+    netherlands dutch
     usa u.s. u.s.a. u.s.a america
-    uk u.k. u.k britain
+    uk u.k. u.k britain british
     uae u.a.e.
     eu e.u.
     un u.n.

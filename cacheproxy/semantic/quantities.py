@@ -112,7 +112,7 @@ def _number(pieces: Sequence[str], at: int) -> tuple[str, int]:
         return f"#{int(pieces[at + 1])}", at + 2
     if piece in ORDINALS and (piece != "second" or (at and pieces[at - 1] not in SECONDS_FOLLOW)):
         return f"#{ORDINALS[piece]}", at + 1
-    if piece in FRACTIONS and piece != "single":
+    if piece in FRACTIONS:
         return FRACTIONS[piece], at + 1
     if NUMERAL.fullmatch(piece):
         if ":" in piece:

@@ -39,6 +39,8 @@ LANGUAGES_OF = {
     for words in FUNCTION_WORDS.values()
     for word in words
 }
+LANGUAGE_ROLES = {"in", "to", "into", "from"}
+"""After which the name of a language says what is written, and not what something belongs to."""
 A_NOT_A = re.compile(r"(.)不\1|有没有")
 
 
@@ -86,7 +88,9 @@ def read(text: str) -> Question:
         scripts=tuple(sorted({match.lastgroup or "" for match in SCRIPT.finditer(folded)})),
         language=_language(texts),
         squeezed=squeeze(folded),
-        languages_named=tuple(sorted(word for word in texts if word in LANGUAGE_NAMES)),
+        languages_named=tuple(
+            sorted(name for before, name in pairwise(texts) if name in LANGUAGE_NAMES and before in LANGUAGE_ROLES)
+        ),
         negations=_negations(folded, texts),
         hidden_negations=tuple(sorted(word for word in texts if word in IMPLICIT_NEGATORS)),
         asks=_asks(texts),

@@ -1,7 +1,7 @@
 """How a verifier is trained: labelled pairs in, a model file and its figures out. The same seed gives the same bytes.
 
-Needs LightGBM and an encoder, which the gateway does not. Pairs that a guard refuses teach nothing and count as
-misses. Pairs that share a text, straight or through others, fall into one fold, so that no question is judged by a
+Needs LightGBM and an encoder, which the gateway does not. Pairs that a guard refuses teach too, and count as misses
+when the others are measured. Pairs that share a text, straight or through others, fall into one fold, so that no question is judged by a
 model that was trained on it.
 """
 
@@ -30,7 +30,7 @@ from cacheproxy.semantic.verifier import FORMAT, sketch
 SKETCH_AXES = 48
 WORD_AXES = 32
 CHUNK_TEXTS = 2000
-TREES = 600
+TREES = 500
 PARAMETERS = {
     "objective": "binary",
     "learning_rate": 0.05,
@@ -45,7 +45,7 @@ PARAMETERS = {
     "extra_trees": True,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 2,
+    "num_threads": 1,
     "verbose": -1,
 }
 Say = Callable[[str], None]
@@ -177,7 +177,7 @@ def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
     passed = np.array([refusal is None for refusal in lesson.refusals])
     logits = np.full(len(lesson.labels), -np.inf)
     for number in range(folds):
-        seen, unseen = passed & (fold != number), passed & (fold == number)
+        seen, unseen = fold != number, passed & (fold == number)
         booster = fit(lesson.figures[seen], lesson.labels[seen], seed)
         logits[unseen] = booster.predict(lesson.figures[unseen], raw_score=True)
         say(f"fold {number + 1} of {folds}: trained on {seen.sum():,} pairs, judged {unseen.sum():,}")
@@ -191,11 +191,10 @@ def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> lightgbm.Booster:
 
 
 def finish(lesson: Lesson, seed: int, threshold: float) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a verifier trained on all pairs that pass the guards."""
-    passed = np.array([refusal is None for refusal in lesson.refusals])
-    booster = fit(lesson.figures[passed], lesson.labels[passed], seed)
+    """Return the arrays of a verifier trained on all pairs."""
+    booster = fit(lesson.figures, lesson.labels, seed)
     trees = pack(booster.dump_model()["tree_info"])
-    return {**lesson.arrays, **trees, "threshold": np.array(threshold, np.float64)}
+    return {**lesson.arrays, **trees, "default_threshold": np.array(threshold, np.float64)}
 
 
 def save(arrays: dict[str, NDArray[Any]], path: Path) -> str:
@@ -218,8 +217,10 @@ def _figures(
     refusals, rows = [], []
     for at, (first, second) in enumerate(questions):
         pair = Pair(first, second)
-        refusals.append(refused_by(pair))
-        rows.append(figures(pair, float(cosines[at]), new[at], stored[at], knowledge))
+        refusal = refused_by(pair)
+        refusals.append(refusal)
+        sketches = new[at], stored[at]
+        rows.append(figures(pair, float(cosines[at]), sketches, knowledge, refused=refusal is not None))
     say(f"read {len(questions):,} pairs; guards refuse {sum(map(bool, refusals)):,}")
     return np.stack(rows), refusals
 

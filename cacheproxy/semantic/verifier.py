@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.errors import InvalidVerifier, StaleReading
 from cacheproxy.semantic.features import figures
 from cacheproxy.semantic.forest import Forest
 from cacheproxy.semantic.guards import refused_by
@@ -24,14 +25,6 @@ from cacheproxy.semantic.question import Question, read
 FORMAT = 1
 """Goes up when readings or model files made before mean something else now."""
 DEFAULT_MODEL = Path(__file__).with_name("verifier.npz")
-
-
-class InvalidVerifier(ValueError):
-    """A file is no model of this format; the message names it."""
-
-
-class StaleReading(ValueError):
-    """A reading was packed by another format: the text is to be read again."""
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True):
@@ -82,7 +75,7 @@ class Verifier:
         self.knowledge = Knowledge(arrays)
         self.encoder = str(arrays["encoder"])
         """The name of the encoder whose vectors it knows."""
-        self.threshold = float(arrays["threshold"])
+        self.threshold = float(arrays["default_threshold"])
         """The score from which on wrong hits keep within the default budget: see the card."""
         self._forest = Forest(arrays)
         self._mean = arrays["sketch_mean"].astype(np.float32)
@@ -114,9 +107,8 @@ class Verifier:
         refused = refused_by(pair)
         if refused is not None:
             return Verdict(0.0, refused)
-        logit = self._forest.logit(
-            figures(pair, cosine, unpacked(new.sketch), unpacked(stored.sketch), self.knowledge)
-        )
+        sketches = unpacked(new.sketch), unpacked(stored.sketch)
+        logit = self._forest.logit(figures(pair, cosine, sketches, self.knowledge))
         return Verdict(1 / (1 + math.exp(-logit)), None)
 
 

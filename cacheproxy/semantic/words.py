@@ -82,7 +82,8 @@ def words_of(text: str) -> tuple[Word, ...]:
             role, reach = "", 0
         name = folded in PLACES or folded in LANGUAGE_NAMES or _has_capital(surface, opens or titled)
         name = name and content and folded not in UNITS and folded not in TITLES
-        words.append(Word(folded, stem(folded), content, name, role if content else ""))
+        bare = not content or folded.endswith("ing")  # a gerund is done, not come from or gone to
+        words.append(Word(folded, stem(folded), content, name, "" if bare else role))
         reach -= content
         role = role if reach > 0 else ""
     return tuple(words)
