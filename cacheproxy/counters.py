@@ -9,6 +9,7 @@ so that its own settlement, if it is still to come, adds nothing. Two gateways o
 nothing of this, and a second rebuild nothing at all.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from redis import Redis
 from redis.cluster import RedisCluster
+from redis.exceptions import RedisError
 
 from billing.models import Budget, BudgetAlert
 from billing.money import billionths
@@ -27,12 +29,15 @@ from billing.services.budgets import raise_alert
 from cacheproxy.errors import EventsWait
 from cacheproxy.gateway.limits.rules import budget_key, counter_expiry
 from cacheproxy.gateway.recording.spool import STREAM
+from cacheproxy.redis_connection import RedisAway
+from cacheproxy.redis_places import OneServer, StartNodes, places_at
 from metering.snapshot import snapshot
 from metering.usage_by_call import events_recorded_after
 
 logger = logging.getLogger(__name__)
 
 NANO = Decimal(10**9)
+_PATIENCE = {"socket_timeout": 5, "socket_connect_timeout": 5}
 
 _REBUILD = """
 local clock = redis.call('TIME')
@@ -68,10 +73,19 @@ class Rebuilt(NamedTuple):
 
 
 def open_counters(url: str) -> Any:
-    """Return a client of the counters' Redis: ``redis://``, ``rediss://``, ``unix://`` or ``redis+cluster://``."""
-    if url.startswith("redis+cluster://"):
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1))
-    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    """Return a client of the counters' Redis, wherever `redis_places` says that *url* is now.
+
+    Raises:
+        RedisError: no sentinel knows the master, or no node of the cluster answers.
+    """
+    places = places_at(url)
+    if isinstance(places, OneServer):
+        return Redis.from_url(url, **_PATIENCE)
+    try:
+        found = asyncio.run(places.find())
+    except RedisAway as problem:
+        raise RedisError(str(problem)) from problem
+    return (RedisCluster if isinstance(places, StartNodes) else Redis).from_url(found, **_PATIENCE)
 
 
 def rebuild_counter(

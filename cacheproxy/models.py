@@ -1,9 +1,12 @@
-"""The catalog's technical half: upstreams, the models that customers name, and which serves which."""
+"""The catalog's technical half: upstreams, models and which serves which; and what is on record of the cache."""
 
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
+
+from tenants.models import Tenant
 
 MAX_SECONDS = 86_400
 
@@ -144,3 +147,123 @@ class Target(models.Model):
 
     def __str__(self) -> str:
         return f"{self.upstream}/{self.upstream_model or self.model}"
+
+
+class CacheStatistic(models.Model):
+    """How the cache answered a tenant's calls of a model within an hour, as the gateways counted.
+
+    Counts to explain, not to bill: a gateway that is killed loses its last half minute's.
+    """
+
+    class Result(models.TextChoices):
+        MEMORY = "memory", "memory"
+        REDIS = "redis", "Redis"
+        SEMANTIC = "semantic", "semantic"
+        COALESCED = "coalesced", "coalesced"
+        STALE = "stale", "stale"
+        BATCH = "batch", "batch"
+        NEVER_SEEN = "never_seen", "never seen"
+        EXPIRED = "expired", "expired"
+        EVICTED = "evicted", "evicted"
+        INVALIDATED = "invalidated", "invalidated"
+        VERSION = "version", "new version"
+        POLICY = "policy", "by policy"
+        CLIENT = "client", "by the client"
+
+    hour = models.DateTimeField()
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_statistics")
+    model = models.CharField(max_length=200)
+    result = models.CharField(max_length=11, choices=Result.choices)
+    calls = models.BigIntegerField()
+    size_bytes = models.BigIntegerField()
+    age_ms = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "cache statistic"
+        ordering = ["-hour", "tenant", "model", "result"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "tenant", "model", "result"], name="cache_statistic_once_an_hour"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:00} {self.model}: {self.result} {self.calls}"
+
+
+class KeptRequest(models.Model):
+    """A request of a tenant who lets its content be kept, and how often it was asked: what a warm-up sends again."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="kept_requests")
+    digest = models.BinaryField()
+    path = models.CharField(max_length=500)
+    model = models.CharField(max_length=200)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    times = models.BigIntegerField()
+    first_asked_at = models.DateTimeField()
+    last_asked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["tenant", "-times", "id"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "digest"], name="kept_request_once")]
+        indexes = [models.Index(fields=["tenant", "last_asked_at"], name="kept_request_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.model} ({self.times} times)"
+
+
+class CacheInvalidation(models.Model):
+    """An end of all answers of the cache that match all that is stated; of every one where nothing is.
+
+    The row is the record of who ended what, and its number the *epoch* that gateways fold into keys. Rows are only
+    ever added, one transaction after another (`invalidations.py`), so that numbers become visible in their order.
+    """
+
+    class Via(models.TextChoices):
+        ADMIN = "admin"
+        API = "api", "API"
+        COMMAND = "command"
+
+    epoch = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="cache_invalidations"
+    )
+    model = models.CharField(max_length=200, blank=True, default="")
+    version = models.CharField(max_length=100, blank=True, default="")
+    session = models.CharField(max_length=256, blank=True, default="")
+    tag = models.CharField(max_length=128, blank=True, default="")
+    key = models.CharField(max_length=67, blank=True, default="")
+    reason = models.CharField(max_length=500, blank=True, default="")
+    made_by = models.CharField(max_length=200)
+    via = models.CharField(max_length=7, choices=Via.choices)
+    made_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "invalidation"
+        ordering = ["-epoch"]
+        indexes = [models.Index(fields=["tenant", "made_at"], name="invalidation_by_tenant")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(version="") | ~models.Q(model=""), name="invalidation_version_of_model"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(session="") | models.Q(tenant__isnull=False, tag=""),
+                name="invalidation_session_of_tenant",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(key="") | models.Q(model="", version="", session="", tag=""),
+                name="invalidation_key_alone",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(via__in=["admin", "api", "command"]), name="invalidation_via_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        stated = [
+            f"{name} {value}"
+            for name in ("tenant", "model", "version", "session", "tag", "key")
+            if (value := getattr(self, name))
+        ]
+        return ", ".join(stated) or "everything"

@@ -5,12 +5,23 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from cacheproxy.sensitive.detectors import Kind
+from cacheproxy.sensitive.expressions import ExpressionError, compiled
 from metering.tokens import BILLABLE
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 366 * DAY_SECONDS
 STALE_SECONDS = 30 * DAY_SECONDS
 Pointer = Annotated[str, msgspec.Meta(pattern=r"^(/([^~]|~0|~1)*)+$")]
+MAX_TAGS = 16
+MAX_TAG_BYTES = 128
+Tag = Annotated[str, msgspec.Meta(pattern=r"^[!-+\--~]+$", max_length=MAX_TAG_BYTES)]
+"""Visible ASCII without a comma: what a header can list."""
+Path = Pointer
+"""A pointer in which the step `*` stands for every item and every field, as in `/messages/*/name`."""
+Expression = str
+"""A regular expression as RE2 takes it; at most 1000 characters."""
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -21,7 +32,71 @@ class PolicyError(ValueError):
 class Semantic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a reworded request may share an answer. Kept for the semantic tier; exact hits do not need it."""
 
-    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """The verifier's score from which on hits are open before any check; None: as its calibration says."""
+    error_budget: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.01
+    """Of the calls that look for a reworded question, the share that may get a wrong answer."""
+    wrong_of_hits: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
+    """Of the semantic hits, the share that may be wrong, however few they are."""
+    trust: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 20.0
+    """What the verifier's calibration counts for before there are checks; 0: hits must be proved first."""
+    encoder: str | None = None
+    """A model of the catalog whose embeddings are searched; None: the local one."""
+
+
+class Cacheable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which calls have answers that may be kept; the others bypass the cache."""
+
+    max_temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Of the request; one that is sampled and names none counts as 1, which is the providers' default."""
+    tools: bool = True
+    """Whether a request may offer tools."""
+    finish_reasons: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    """Why every part of an answer must have ended, in the provider's words, as `stop` or `end_turn`."""
+    max_bytes: AtLeastOne | None = None
+    """Of the answer's body."""
+
+
+class Sensitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must not be kept."""
+
+    action: Literal["no_store", "mask"] = "no_store"
+    """Keep and share nothing that has it, in request or answer; or keep the answer with it blotted out."""
+    detect: tuple[Kind, ...] = ()
+    patterns: Annotated[dict[Name, Expression], msgspec.Meta(max_length=32)] = {}
+    """By names of the operator's own."""
+    within: tuple[Path, ...] = ()
+    """Where in an answer it is looked for; empty: everywhere."""
+    fields: tuple[Path, ...] = ()
+    """Where in an answer everything is sensitive."""
+
+
+class Negative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which refusals of an upstream are given again without asking it. Nobody ever pays for one."""
+
+    ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
+    statuses: tuple[Literal[400, 404, 405, 413, 415, 422], ...] = (400, 404, 405, 413, 415, 422)
+    """Those that depend on the request alone."""
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a request says somewhere: exactly one of the three."""
+
+    path: Path
+    equals: str | int | float | bool | None = None
+    matches: Expression | None = None
+    """A text in which the expression is found."""
+    exists: bool | None = None
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the uses of a model: the requests that it takes in, and what of the policy is different for them."""
+
+    name: Name
+    when: Condition | Annotated[tuple[Condition, ...], msgspec.Meta(min_length=1)]
+    """All must hold."""
+    policy: dict[str, Any]
+    """Fields of the model's policy, each in place of the model's own."""
 
 
 class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,19 +106,36 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=YEAR_SECONDS)] = DAY_SECONDS
     stale_if_error_seconds: Annotated[int, msgspec.Meta(ge=0, le=STALE_SECONDS)] = 0
     """How long after its end an answer may stand in for an upstream that fails (RFC 5861)."""
-    ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
+    ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
     """The share of the time to live by which it varies at random, so that entries do not expire together."""
     scope: Literal["tenant", "key", "session"] = "tenant"
     """Among whose calls an answer is shared."""
     volatile_fields: tuple[Pointer, ...] = ()
-    """JSON Pointers (RFC 6901) into the request, to what never decides the answer, as a timestamp."""
+    """Paths into the request, to what never decides the answer, as a timestamp."""
+    round_digits: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
+    """Decimal places of the floats in tensors, embeddings' inputs and `predict` documents that count; None: all."""
+    file_field: Name | None = None
+    """Of a `predict` model: the field that holds a request's file, which counts by its content in any form."""
+    cacheable: Cacheable = Cacheable()
+    admit_after: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
+    """Keep an answer when its question is asked for the first time, or for the second within an hour or two."""
+    negative: Negative | None = None
+    sensitive: Sensitive | None = None
     coalesce: bool = True
     """Whether identical calls under way make one upstream call."""
     batches: bool = True
     """Whether each item of a request for several is kept by itself; not where items sway each other's answers."""
     batch: Pointer | None = None
     """Of a `predict` model: where the list of items stands in the request. Each item is kept by itself."""
+    tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=MAX_TAGS)] = ()
+    """What all answers of the model can be invalidated by, beside the tags that a call names."""
     semantic: Semantic | None = None
+    tasks: tuple[Task, ...] = ()
+    """The first whose conditions hold decides; where none does, the policy itself."""
+
+    def of_task(self, task: Task) -> "CachePolicy":
+        """Return the policy of one of its tasks."""
+        return parse_cache_policy(_of_task(self, task))
 
 
 class MeteringRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,13 +150,18 @@ class MeteringRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """Of the request's body, rounded up."""
 
 
-def parse_cache_policy(value: object) -> CachePolicy:
-    """Return the cache policy that *value*, a JSON object, states.
+def parse_cache_policy(value: object, name: str = "cache") -> CachePolicy:
+    """Return the cache policy that *value*, a JSON object, states; errors call it *name*.
 
     Raises:
-        PolicyError: a field is unknown or out of its bounds.
+        PolicyError: a field is unknown or out of its bounds, an expression is none, or a task contradicts itself.
     """
-    policy: CachePolicy = _converted(value, CachePolicy, "cache")
+    policy: CachePolicy = _converted(value, CachePolicy, name)
+    _check_sensitive(policy.sensitive, f"{name}.sensitive")
+    for place, task in enumerate(policy.tasks):
+        _check_task(policy, task, f"{name}.tasks[{place}]")
+    if len({task.name for task in policy.tasks}) < len(policy.tasks):
+        raise PolicyError(f"{name}.tasks: two have the same name.")
     return policy
 
 
@@ -84,6 +181,43 @@ def parse_metering_rules(value: object) -> dict[str, MeteringRule]:
     return rules
 
 
+def _check_sensitive(sensitive: Sensitive | None, name: str) -> None:
+    if sensitive is None:
+        return
+    if not (sensitive.detect or sensitive.patterns or sensitive.fields):
+        raise PolicyError(f"{name}: say what it is, in detect, patterns or fields.")
+    for pattern, expression in sensitive.patterns.items():
+        _check_expression(expression, f"{name}.patterns.{pattern}")
+
+
+def _check_task(policy: CachePolicy, task: Task, name: str) -> None:
+    for condition in conditions(task):
+        stated = [getattr(condition, kind) is not None for kind in ("equals", "matches", "exists")]
+        if sum(stated) != 1:
+            raise PolicyError(f"{name}.when: name exactly one of equals, matches, exists.")
+        if condition.matches is not None:
+            _check_expression(condition.matches, f"{name}.when.matches")
+    if "tasks" in task.policy:
+        raise PolicyError(f"{name}.policy.tasks: a task has no tasks.")
+    parse_cache_policy(_of_task(policy, task), f"{name}.policy")
+
+
+def _of_task(policy: CachePolicy, task: Task) -> dict[str, Any]:
+    return {**msgspec.to_builtins(policy), **task.policy, "tasks": ()}
+
+
+def conditions(task: Task) -> tuple[Condition, ...]:
+    """Return what must hold of a request for it to be the task's."""
+    return task.when if isinstance(task.when, tuple) else (task.when,)
+
+
+def _check_expression(expression: Expression, name: str) -> None:
+    try:
+        compiled(expression)
+    except ExpressionError as problem:
+        raise PolicyError(f"{name}: {problem}.") from problem
+
+
 def _stated(rule: MeteringRule) -> Mapping[str, Any]:
     stated: dict[str, Any] = msgspec.to_builtins(rule)
     return stated
@@ -93,5 +227,6 @@ def _converted(value: object, kind: Any, name: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        raise PolicyError(f"{name}{path.rstrip('`')}: {message}.") from error
+        message, _, place = str(error).partition(" - at `")
+        path = place.removeprefix("key` in `").strip("$`")
+        raise PolicyError(f"{name}{path}: {message}.") from error

@@ -11,9 +11,23 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
 
+from cacheproxy.redis_places import Sentinels, StartNodes, places_at
+from config.env import MissingSetting
+
 
 def broker_url(redis_url: str) -> str:
-    """Return *redis_url* as Celery spells it: a Unix socket is ``redis+socket://`` there."""
+    """Return *redis_url* as Celery spells it: a Unix socket is ``redis+socket://`` there, sentinels ``sentinel://``.
+
+    Raises:
+        MissingSetting: it is a cluster's, in which Celery can keep no queue.
+    """
+    places = places_at(redis_url)
+    if isinstance(places, StartNodes):
+        raise MissingSetting(
+            "BROKER_URL must be set where REDIS_URL is a cluster: Celery can keep no queue in one."
+        )
+    if isinstance(places, Sentinels):
+        return ";".join(f"sentinel://{place}" for place in places.masters)
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url
@@ -21,9 +35,16 @@ def broker_url(redis_url: str) -> str:
     return f"redis+socket://{parts.path}?virtual_host={database}"
 
 
+def broker_options(redis_url: str) -> dict[str, str]:
+    """Return what Celery has to know of the broker beside its URL: the master's name, where there are sentinels."""
+    places = places_at(redis_url)
+    return {"master_name": places.service} if isinstance(places, Sentinels) else {}
+
+
 app = Celery("zerorate")
 app.conf.update(
-    broker_url=broker_url(settings.REDIS_URL),
+    broker_url=broker_url(settings.BROKER_URL),
+    broker_transport_options=broker_options(settings.BROKER_URL),
     broker_connection_retry_on_startup=True,
     # Tasks are sweeps: idempotent, without results, and one still waiting is as good as two.
     task_ignore_result=True,
@@ -53,6 +74,15 @@ app.conf.update(
             "task": "cacheproxy.tasks.sweep_semantic_entries",
             "schedule": 60.0,
             "options": {"expires": 60},
+        },
+        "sweep_kept_requests": {
+            "task": "cacheproxy.tasks.sweep_kept_requests",
+            "schedule": 300.0,
+            "options": {"expires": 300},
+        },
+        "sweep_cache_statistics": {
+            "task": "cacheproxy.tasks.sweep_cache_statistics",
+            "schedule": crontab(hour="3", minute="41"),
         },
         "push_invoices": {
             "task": "billing.stripe_tasks.push_invoices",

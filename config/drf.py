@@ -14,7 +14,7 @@ REST_FRAMEWORK: dict[str, Any] = {
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Zerorate API",
-    "DESCRIPTION": "Usage and invoices of a tenant, read with an API key of the right scope.",
+    "DESCRIPTION": "Usage, invoices and cache of a tenant, with an API key of the right scope.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",

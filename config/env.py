@@ -9,6 +9,7 @@ the start.
 import json
 import os
 import secrets as random_secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 SECRET_NAMES = ("SECRET_KEY", "KEY_PEPPER")
@@ -55,6 +56,18 @@ def integer(name: str, default: int) -> int:
         return int(raw)
     except ValueError as error:
         raise MissingSetting(f"{name} must be a whole number, not {raw!r}.") from error
+
+
+def choice(name: str, choices: Sequence[str], default: str) -> str:
+    """Return the variable *name*, which is one of *choices*.
+
+    Raises:
+        MissingSetting: it is set to something else.
+    """
+    value = text(name) or default
+    if value not in choices:
+        raise MissingSetting(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
 
 
 def items(name: str, default: str = "") -> list[str]:

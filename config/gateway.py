@@ -3,8 +3,12 @@
 import gc
 from collections.abc import Awaitable, Callable, MutableMapping
 from hmac import compare_digest
-from typing import Any
+from typing import Any, cast, get_args
 
+from cacheproxy.cache.answer import MAX_ANSWER_BYTES
+from cacheproxy.cache.at_rest import COMPRESS_FROM_BYTES, COMPRESSION_LEVEL
+from cacheproxy.cache.eviction import PolicyName
+from cacheproxy.cache.memory import MAX_ENTRIES
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.http.exchange import Exchange
@@ -18,13 +22,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 METERED = ("/v1/", "/v2/")
+COLLECT_AFTER = (20_000, 20, 100)
+"""Of the garbage collector. Calls leave it nothing, and a look at all that is cached takes tens of milliseconds."""
 
 
 def gateway_settings() -> GatewaySettings:
     """Return the gateway's settings from the environment.
 
     Raises:
-        MissingSetting: ``DATABASE_URL`` or a secret is missing.
+        MissingSetting: ``DATABASE_URL`` or a secret is missing, or a setting is not what it may be.
     """
     database_url = env.text("DATABASE_URL")
     if not database_url:
@@ -38,6 +44,7 @@ def gateway_settings() -> GatewaySettings:
         log_calls=env.text("LOG_CALLS") == "1",
         traces=bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT")),
         metrics_dir=env.text("METRICS_DIR") or None,
+        statistics_seconds=max(1, env.integer("CACHE_STATISTICS_SECONDS", 30)),
         trusted_proxies=tuple(env.items("TRUSTED_PROXIES")),
         assumed_output_tokens=env.integer("ASSUMED_OUTPUT_TOKENS", env.DEFAULT_ASSUMED_OUTPUT_TOKENS),
         limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),
@@ -45,8 +52,31 @@ def gateway_settings() -> GatewaySettings:
         max_calls_per_upstream=env.integer("MAX_CALLS_PER_UPSTREAM", 256),
         max_upstream_attempts=env.integer("MAX_UPSTREAM_ATTEMPTS", 3),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
+        enable_cache=env.choice("ENABLE_CACHE", ("1", "0"), "1") == "1",
         memory_cache_bytes=env.integer("MEMORY_CACHE_BYTES", env.DEFAULT_MEMORY_CACHE_BYTES),
+        memory_cache_entries=env.integer("MEMORY_CACHE_ENTRIES", MAX_ENTRIES),
+        memory_cache_policy=cast(
+            "PolicyName", env.choice("MEMORY_CACHE_POLICY", get_args(PolicyName), "w-tinylfu")
+        ),
+        max_cached_answer_bytes=env.integer("MAX_CACHED_ANSWER_BYTES", MAX_ANSWER_BYTES),
+        cache_compress_from_bytes=env.integer("CACHE_COMPRESS_FROM_BYTES", COMPRESS_FROM_BYTES),
+        cache_compression_level=env.integer("CACHE_COMPRESSION_LEVEL", COMPRESSION_LEVEL),
+        cache_encryption_keys=_encryption_keys(),
+        redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
+        redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
     )
+
+
+def _encryption_keys() -> str:
+    text = env.text("CACHE_ENCRYPTION_KEYS")
+    if text:
+        from cacheproxy.cache.sealing import BadKeys, Keyring  # its package is large
+
+        try:
+            Keyring.parse(text)
+        except BadKeys as problem:
+            raise env.MissingSetting(f"CACHE_ENCRYPTION_KEYS: {problem}") from problem
+    return text
 
 
 class Server:
@@ -83,6 +113,7 @@ class Server:
         await self.gateway.startup()
         gc.collect()
         gc.freeze()  # what is here now stays: no collection has to walk through it while calls wait
+        gc.set_threshold(*COLLECT_AFTER)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.gateway.shutdown()

@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from billing.errors import BillingError
+from cacheproxy.errors import CacheError
 from metering.errors import MeteringError
 from tenants.errors import TenantError
 
 CONTENT_TYPE = "application/problem+json"
-DOMAIN_ERRORS = (TenantError, MeteringError, BillingError)
+DOMAIN_ERRORS = (TenantError, MeteringError, BillingError, CacheError)
 API = "/api/"
 _CODES = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
 

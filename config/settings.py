@@ -86,6 +86,7 @@ DATABASE_URL = env.text("DATABASE_URL", f"postgresql://postgres@/zerorate?host={
 DATABASE_ROLE = env.text("DATABASE_ROLE", env.DEFAULT_ROLE)
 DATABASES = {"default": _database(DATABASE_URL, DATABASE_ROLE)}
 REDIS_URL = env.text("REDIS_URL", f"unix://{HOME / 'redis' / 'redis.sock'}?db=0")
+BROKER_URL = env.text("BROKER_URL", REDIS_URL)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -115,6 +116,7 @@ SELLER_ADDRESS = env.text("SELLER_ADDRESS")
 INVOICE_DUE_DAYS = env.integer("INVOICE_DUE_DAYS", 30)
 CLOSE_GRACE_HOURS = env.integer("CLOSE_GRACE_HOURS", 24)
 
+KEEP_CONTENT_DAYS = env.integer("KEEP_CONTENT_DAYS", 30)
 LIMIT_LEASE_SECONDS = env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS)
 WEBHOOKS_TO_PRIVATE_NETWORKS = env.text("WEBHOOKS_TO_PRIVATE_NETWORKS") == "1"
 

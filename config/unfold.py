@@ -69,6 +69,8 @@ SIDEBAR: list[dict[str, Any]] = [
         "Models & upstreams",
         _table("Models", "cacheproxy.servedmodel", "neurology"),
         _table("Upstreams", "cacheproxy.upstream", "dns"),
+        _table("Cache statistics", "cacheproxy.cachestatistic", "cached"),
+        _table("Invalidations", "cacheproxy.cacheinvalidation", "mop"),
     ),
 ]
 

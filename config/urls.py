@@ -10,6 +10,7 @@ from billing.api.stripe_webhook import stripe_webhook
 
 api: list[URLPattern | URLResolver] = [
     path("", include("billing.api.urls")),
+    path("", include("cacheproxy.api.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]

@@ -246,7 +246,7 @@ class TenantAdmin(OperatorAdmin):
     list_filter = (("status", ChoicesDropdownFilter),)
     list_filter_submit = True
     search_fields = ("slug", "name", "billing_email")
-    fields = (("name", "slug"), ("billing_email", "shown_status"), "billing_address")
+    fields = (("name", "slug"), ("billing_email", "shown_status"), "billing_address", "keep_content")
     formfield_overrides = {models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 4})}}
     inlines: ClassVar[tuple[Any, ...]] = (MemberInline, ApiKeyInline)
     levers: Sequence[type[Lever]] = (IssueKey, SuspendTenant, ActivateTenant)
@@ -282,7 +282,7 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
         ("expires_at", "revoked_at"),
         "rotated_from",
         ("requests_per_minute", "tokens_per_minute"),
-        ("concurrent_requests", "max_output_tokens"),
+        ("concurrent_requests", "max_output_tokens", "enable_cache"),
         ("shown_models", "shown_networks"),
     )
     readonly_fields = (
@@ -296,6 +296,7 @@ class ApiKeyAdmin(KeyColumns, FactsAdmin):
         "revoked_at",
         "rotated_from",
         *ApiKey.LIMITS,
+        "enable_cache",
         "shown_models",
         "shown_networks",
     )

@@ -4,7 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from tenants.admin_pages import Lever
 from tenants.errors import TenantError
@@ -38,6 +42,7 @@ class LimitKey(Lever):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="One to a line, as 203.0.113.0/24 or 2001:db8::/32.",
     )
+    enable_cache = forms.BooleanField(label="Cache", required=False, widget=UnfoldBooleanSwitchWidget)
 
     def __init__(self, *args: Any, row: ApiKey, **kwargs: Any) -> None:
         super().__init__(*args, row=row, **kwargs)

@@ -36,6 +36,11 @@ class Tenant(models.Model):
     cache_secret = models.BinaryField(default=new_cache_secret, editable=False)
     billing_email = models.EmailField(blank=True)
     billing_address = models.TextField(blank=True, help_text="As it stands on the invoice, line by line.")
+    keep_content = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Keep requests, so that the cache can be warmed up with those asked most. Off: none are kept.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -81,6 +86,7 @@ class Scope(models.TextChoices):
     INFERENCE = "inference", "call models"
     USAGE_READ = "usage:read", "read usage"
     INVOICES_READ = "invoices:read", "read invoices"
+    CACHE_WRITE = "cache:write", "invalidate the cache"
 
 
 def all_scopes() -> list[str]:
@@ -134,6 +140,9 @@ class ApiKey(models.Model):
     tokens_per_minute = limit_field("Empty: no limit of its own.")
     concurrent_requests = limit_field("Under way at once. Empty: no limit of its own.")
     max_output_tokens = limit_field("That one call may ask for. Empty: no limit of its own.")
+    enable_cache = models.BooleanField(
+        default=True, db_default=True, help_text="Off: every call asks the upstream, and nothing is kept."
+    )
     allowed_models = ArrayField(
         models.CharField(max_length=200),
         default=list,
@@ -157,7 +166,9 @@ class ApiKey(models.Model):
         ordering = ["tenant", "name", "id"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(scopes__contained_by=["inference", "usage:read", "invoices:read"])
+                condition=models.Q(
+                    scopes__contained_by=["inference", "usage:read", "invoices:read", "cache:write"]
+                )
                 & models.Q(scopes__len__gt=0),
                 name="api_key_scopes_known",
             ),

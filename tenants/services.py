@@ -26,6 +26,8 @@ class KeyLimits(NamedTuple):
     allowed_models: Sequence[str] = ()
     allowed_networks: Sequence[str] = ()
     """CIDR, as 203.0.113.0/24 or 2001:db8::/32."""
+    enable_cache: bool = True
+    """Whether its calls may be answered from the cache, and their answers be kept."""
 
     @classmethod
     def of(cls, api_key: ApiKey) -> "KeyLimits":

@@ -213,7 +213,8 @@ class PlanAdmin(OperatorAdmin):
     fields = (
         ("name", "currency"),
         ("requests_per_minute", "tokens_per_minute", "concurrent_requests"),
-        ("max_output_tokens", "max_body_bytes", "count_hits"),
+        ("max_output_tokens", "max_body_bytes"),
+        ("count_hits", "enable_cache"),
         ("drain_seconds", "drain_tokens"),
     )
     inlines = (PriceInline, HitDiscountInline)

@@ -45,6 +45,7 @@ class LimitPlan(Lever):
     max_output_tokens = limit_field()
     max_body_bytes = limit_field()
     count_hits = forms.BooleanField(label="Hits count too", required=False, widget=UnfoldBooleanSwitchWidget)
+    enable_cache = forms.BooleanField(label="Cache", required=False, widget=UnfoldBooleanSwitchWidget)
     drain_seconds = bound_field("Read on after a client hung up, seconds")
     drain_tokens = bound_field("Read on after a client hung up, streamed tokens")
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from metering import periods
-from metering.periods import Period
+from metering.periods import Period, floor_hour
 from tenants.api.query import Query
 
 LONGEST = timedelta(days=366)
@@ -83,6 +83,21 @@ class PeriodQuery(Query):
         if end - start > LONGEST:
             refuse("from", f"The period is longer than {LONGEST.days} days; ask for it in parts.")
         return Period(start, end)
+
+
+class HourlyQuery(PeriodQuery):
+    """A period of whole hours, as what is summed by hour has."""
+
+    def between(self, start: datetime | None, end: datetime | None) -> Period:
+        """Return the period.
+
+        Raises:
+            ValidationError: it does not begin or end with an hour, or `PeriodQuery` refuses it.
+        """
+        for name, instant in (("from", start), ("to", end)):
+            if instant and instant != floor_hour(instant):
+                refuse(name, "Usage is summed by hour: name the start of one, as 2026-11-01T06:00:00Z.")
+        return super().between(start, end or floor_hour(timezone.now()) + timedelta(hours=1))
 
 
 def refuse(parameter: str, remedy: str) -> None:

@@ -1,21 +1,19 @@
 """``GET /api/v1/usage``."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.period import PeriodQuery, refuse
+from billing.api.period import HourlyQuery, refuse
 from billing.api.representations import ExactField
 from billing.selectors.contracts import currency_of
 from billing.selectors.savings import Figures
 from billing.selectors.usage_groups import DIMENSIONS, usage_groups
 from metering.models import Outcome
-from metering.periods import Period, floor_hour
 from tenants.api.views import TenantView
 from tenants.models import Scope
 
@@ -36,7 +34,7 @@ class GroupByField(serializers.CharField):
         return names
 
 
-class UsageQuery(PeriodQuery):
+class UsageQuery(HourlyQuery):
     """What usage to sum, and how."""
 
     group_by = GroupByField(
@@ -45,13 +43,6 @@ class UsageQuery(PeriodQuery):
     )
     model = serializers.CharField(required=False, help_text="Only this model.")
     outcome = serializers.ChoiceField(Outcome.choices, required=False, help_text="Only this outcome.")
-
-    def between(self, start: datetime | None, end: datetime | None) -> Period:
-        """Return the period, of whole hours: usage is summed by hour."""
-        for name, instant in (("from", start), ("to", end)):
-            if instant and instant != floor_hour(instant):
-                refuse(name, "Usage is summed by hour: name the start of one, as 2026-11-01T06:00:00Z.")
-        return super().between(start, end or floor_hour(timezone.now()) + timedelta(hours=1))
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Bound the answer."""

@@ -37,6 +37,7 @@ class Plan(models.Model):
         "max_output_tokens",
         "max_body_bytes",
         "count_hits",
+        "enable_cache",
         "drain_seconds",
         "drain_tokens",
     )
@@ -50,6 +51,9 @@ class Plan(models.Model):
     max_body_bytes = limit_field("Of one request. Empty: the gateway's own bound.")
     count_hits = models.BooleanField(
         db_default=False, default=False, help_text="Whether hits count towards the limits too."
+    )
+    enable_cache = models.BooleanField(
+        db_default=True, default=True, help_text="Off: every call asks the upstream, and nothing is kept."
     )
     drain_seconds = models.IntegerField(
         default=30,

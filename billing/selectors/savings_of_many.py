@@ -35,8 +35,11 @@ def savings_by_currency(*, period: Period) -> dict[str | None, Savings]:
     return {currency: summed(parts[currency], currency=currency, days=days) for currency in parts}
 
 
-def savings_by_tenant(*, tenant_ids: Collection[int], period: Period) -> dict[int, Savings]:
-    """Return what each of the tenants that used anything paid and saved over a period, not apart by day."""
+def savings_by_tenant(*, tenant_ids: Collection[int] | None, period: Period) -> dict[int, Savings]:
+    """Return what each of the tenants that used anything paid and saved over a period, not apart by day.
+
+    None: of every tenant.
+    """
     parts: dict[int, list[_TenantPart]] = {}
     for one in _parts(period, (), tenant_ids):
         parts.setdefault(one.tenant_id, []).append(one)

@@ -1,42 +1,20 @@
-"""A stored answer: the bytes of a complete, successful answer and what it is worth.
+"""A stored answer: the bytes of a complete, successful answer and what it is worth."""
 
-As bytes (for Redis): a fixed header, big-endian, then the answer's own headers, then its body as it came.
-
-====================  =====  ==========================================================
-magic ``zra2``        4      the version of this layout
-checksum              4      CRC-32 of everything after it: a damaged value is no answer
-stored_at_ms          8      since the epoch
-expires_at_ms         8      since the epoch; a script in Redis reads it at this place
-stale_until_ms        8      since the epoch; 0: never given once it has expired
-source_event          16     the event of the miss that paid
-pools                 5 × 8  input, cache_read, cache_write, cache_write_1h, output
-output_reasoning      8
-units                 8
-quality               1      index into ``QUALITIES``
-headers_size          4      bytes of headers that follow, as MessagePack
-====================  =====  ==========================================================
-"""
-
-import struct
-import zlib
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
+from cacheproxy.cache.epochs import Tagged
 from metering.tokens import TokenPools
 
 KeptQuality = Literal["reported", "estimated"]
 QUALITIES: tuple[KeptQuality, ...] = ("reported", "estimated")
 """Suspect usage is never stored: its hits could not be priced."""
 
-MAGIC = b"zra2"
-_PREFIX = struct.Struct(">4sI")
-_FACTS = struct.Struct(">qqq16s5qqqBI")
-_HEADERS_OFFSET = _PREFIX.size + _FACTS.size
+MAX_ANSWER_BYTES = 8 << 20
+"""A larger body is kept nowhere, unless a setting says otherwise."""
 Headers = tuple[tuple[bytes, bytes], ...]
-_encode_headers = msgspec.msgpack.Encoder().encode
-_decode_headers = msgspec.msgpack.Decoder(Headers).decode
 
 
 class StoredAnswer(msgspec.Struct, gc=False):
@@ -57,6 +35,8 @@ class StoredAnswer(msgspec.Struct, gc=False):
     """Without these the body could not be read: its content type, and what its dialect keeps."""
     stale_until_ms: int = 0
     """Until when it may stand in for a failure once it has expired; 0: never."""
+    tagged: Tagged | None = None
+    """By what it can be invalidated beside its key."""
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 
@@ -74,51 +54,3 @@ class StoredAnswer(msgspec.Struct, gc=False):
     def age_seconds(self, now_ms: int) -> int:
         """Return how old the answer is."""
         return max(0, now_ms - self.stored_at_ms) // 1000
-
-
-def encode_answer(answer: StoredAnswer) -> bytes:
-    """Return *answer* as bytes for a tier outside this process."""
-    headers = _encode_headers(answer.headers)
-    facts = _FACTS.pack(
-        answer.stored_at_ms,
-        answer.expires_at_ms,
-        answer.stale_until_ms,
-        answer.source_event.bytes,
-        *answer.pools,
-        answer.output_reasoning,
-        answer.units,
-        QUALITIES.index(answer.quality),
-        len(headers),
-    )
-    checksum = zlib.crc32(answer.body, zlib.crc32(headers, zlib.crc32(facts)))
-    return b"".join((_PREFIX.pack(MAGIC, checksum), facts, headers, answer.body))
-
-
-def decode_answer(value: bytes) -> StoredAnswer | None:
-    """Return the answer in *value*, or None where the bytes are damaged or of another version."""
-    if len(value) < _HEADERS_OFFSET:
-        return None
-    magic, checksum = _PREFIX.unpack_from(value)
-    if magic != MAGIC or checksum != zlib.crc32(memoryview(value)[_PREFIX.size :]):
-        return None
-    stored_at_ms, expires_at_ms, stale_until_ms, source, *counts, quality, size = _FACTS.unpack_from(
-        value, _PREFIX.size
-    )
-    *pools, output_reasoning, units = counts
-    return StoredAnswer(
-        body=value[_HEADERS_OFFSET + size :],
-        headers=_decode_headers(value[_HEADERS_OFFSET : _HEADERS_OFFSET + size]),
-        source_event=UUID(bytes=source),
-        stored_at_ms=stored_at_ms,
-        expires_at_ms=expires_at_ms,
-        stale_until_ms=stale_until_ms,
-        pools=TokenPools(*pools),
-        output_reasoning=output_reasoning,
-        units=units,
-        quality=QUALITIES[quality],
-    )
-
-
-def is_of_another_layout(value: bytes) -> bool:
-    """Return whether *value* is an answer as another version of this program writes it."""
-    return value[:3] == MAGIC[:3] and value[:4] != MAGIC

@@ -4,9 +4,11 @@ Redis may be slow, away, full or wrong; a call never waits longer for it than th
 because of it. What goes wrong is counted, logged once when it begins and once when it ends.
 """
 
+import asyncio
 import logging
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer, is_of_another_layout
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused
 
 logger = logging.getLogger(__name__)
@@ -22,11 +24,16 @@ def answer_name(key: bytes) -> bytes:
 class RedisCache:
     """Answers in Redis, each under its key, expiring by themselves."""
 
-    def __init__(self, link: RedisLink) -> None:
-        self._link = link
+    def __init__(self, link: RedisLink, codec: AnswerCodec) -> None:
+        self.codec = codec
         self.failures = 0
-        self.damaged = 0
+        self._link = link
         self._failing = False
+
+    @property
+    def breaker(self) -> tuple[int, int]:
+        """Whether Redis is left alone (0: no, 1: it is being tried, 2: yes), and how often that began."""
+        return self._link.breaker
 
     async def connect(self) -> None:
         """Connect, so that the first look-up does not wait for it; say so where there is no connection to be had."""
@@ -52,24 +59,25 @@ class RedisCache:
             self.failed(failure)
             return None
         self.recovered()
-        if value is None:
-            return None
-        answer = decode_answer(value)
-        if answer is None and not is_of_another_layout(value):
-            self.damaged += 1
-            logger.warning("A damaged answer in Redis was ignored (%d so far).", self.damaged)
-        return answer
+        return await self.codec.read(key, value) if isinstance(value, bytes) else None
 
     async def put(self, key: bytes, answer: StoredAnswer, now_ms: int) -> bool:
-        """Store *answer* for as long as it is of use; False where Redis did not take it within the budget."""
+        """Store *answer* for as long as it is of use; False where it is too large, or Redis too slow."""
+        if not self.codec.takes(answer):
+            return False
+        value = await self.codec.write(key, answer)
         lifetime_ms = max(1, answer.kept_until_ms - now_ms)
         try:
-            await self._link.ask(b"SET", answer_name(key), encode_answer(answer), b"PX", lifetime_ms)
+            await self._link.ask(b"SET", answer_name(key), value, b"PX", lifetime_ms)
         except FAILURES as failure:
             self.failed(failure)
             return False
         self.recovered()
         return True
+
+    def discard(self, key: bytes) -> None:
+        """Let Redis forget the answer under *key*. Nobody waits for it, and nothing depends on it."""
+        self._link.ask(b"UNLINK", answer_name(key)).add_done_callback(_ignore_absence)
 
     def failed(self, failure: Exception) -> None:
         """Count a failure; the first of several is logged."""
@@ -86,3 +94,9 @@ class RedisCache:
         if self._failing:
             logger.info("Redis answers again (%d failures so far).", self.failures)
         self._failing = False
+
+
+def _ignore_absence(reply: "asyncio.Future[object]") -> None:
+    problem = None if reply.cancelled() else reply.exception()
+    if problem is not None and not isinstance(problem, FAILURES):
+        logger.error("An answer could not be discarded.", exc_info=problem)

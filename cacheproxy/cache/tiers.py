@@ -43,6 +43,12 @@ class Tiers:
         found = [answer for answer in (near, far) if answer is not None]
         return max(found, key=lambda answer: answer.stored_at_ms, default=None)
 
+    def discard(self, key: bytes) -> None:
+        """Forget the answer under *key* in every tier. Nobody waits for those that are far."""
+        self.memory.discard(key)
+        if self.redis is not None:
+            self.redis.discard(key)
+
 
 def expiry_ms(now_ms: int, ttl_seconds: int, jitter: float) -> int:
     """Return when an answer stored at *now_ms* expires: a random share of up to *jitter* earlier than its TTL.

@@ -6,6 +6,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import NamedTuple
 
+from cacheproxy.cache.epochs import Era
 from cacheproxy.gateway.addresses import client_address, is_within
 from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan
 from cacheproxy.gateway.catalog.feed import Feed
@@ -43,6 +44,8 @@ class Caller(NamedTuple):
     """The plan's."""
     rules: Rules | None = None
     """What its calls are held to; None where nothing limits them."""
+    enable_cache: bool = True
+    """Whether its calls may be answered from the cache, and their answers be kept."""
 
 
 def caller_of(access: Access, plan_id: int, plan: Plan | None) -> Caller:
@@ -56,7 +59,8 @@ def caller_of(access: Access, plan_id: int, plan: Plan | None) -> Caller:
         key=access.limits,
         budgets=access.budgets,
     )
-    return Caller(access, plan_id, plan.limits, rules if rules.limited else None)
+    enable_cache = plan.limits.enable_cache and access.limits.enable_cache
+    return Caller(access, plan_id, plan.limits, rules if rules.limited else None, enable_cache)
 
 
 class Pass(NamedTuple):
@@ -71,12 +75,19 @@ class Door:
     """Lets callers in by their key, and to the models of their plan."""
 
     def __init__(
-        self, catalog: Catalog, feed: Feed, *, key_pepper: str, trusted_proxies: Iterable[str] = ()
+        self,
+        catalog: Catalog,
+        feed: Feed,
+        *,
+        key_pepper: str,
+        trusted_proxies: Iterable[str] = (),
+        enable_cache: bool = True,
     ) -> None:
         self._catalog = catalog
         self._feed = feed
         self._key_pepper = key_pepper
         self._trusted_proxies = tuple(map(ip_network, trusted_proxies))
+        self._enable_cache = enable_cache
         self._recognised: dict[bytes, Access] = {}
         self._passes: dict[bytes, Pass] = {}
         self._revision = catalog.revision
@@ -140,6 +151,7 @@ class Door:
             access = self._recognised[fingerprint] = await self._recognise(key.decode("latin-1"))
         plan_id = _admit(access, now)
         caller = caller_of(access, plan_id, self._catalog.plans.get(plan_id))
+        caller = caller._replace(enable_cache=self._enable_cache and caller.enable_cache)
         return Pass(caller, now, _until(access, now))
 
     async def _recognise(self, key: str) -> Access:
@@ -155,6 +167,10 @@ class Door:
         if model is None or model.protocol != protocol:
             raise ModelNotFound(name)
         return model
+
+    def era(self, access: Access, model: Model, tags: tuple[str, ...]) -> Era:
+        """Return what lasts for these calls until the next invalidation that may concern them."""
+        return self._catalog.epochs.era(access.tenant_id, model.name, model.version, tags)
 
     def is_current(self, model: Model) -> bool:
         """Return whether *model* is still what the catalog says."""

@@ -41,7 +41,12 @@ def _switch(name: str, value: bytes) -> bool:
     return word == b"true"
 
 
-def _on(name: str, value: bytes) -> bool | None:
+def on(name: str, value: bytes) -> bool | None:
+    """Return True for ``true``, None for ``false``.
+
+    Raises:
+        BadRequest: it is neither.
+    """
     return _switch(name, value) or None
 
 
@@ -90,13 +95,13 @@ def _text(name: str, value: Any) -> bytes | None:
 HEADERS: Mapping[bytes, Alias] = {
     b"x-openrouter-cache": Alias("no_store", _off),
     b"x-openrouter-cache-ttl": Alias("ttl_seconds", _lifetime),
-    b"x-openrouter-cache-clear": Alias("no_cache", _on),
-    b"cf-aig-skip-cache": Alias("no_cache", _on),
+    b"x-openrouter-cache-clear": Alias("no_cache", on),
+    b"cf-aig-skip-cache": Alias("no_cache", on),
     b"cf-aig-cache-ttl": Alias("ttl_seconds", _lifetime),
     b"cf-aig-cache-key": Alias("namespace", _name),
     b"helicone-cache-enabled": Alias("no_store", _off),
     b"helicone-cache-seed": Alias("namespace", _name),
-    b"x-portkey-cache-force-refresh": Alias("no_cache", _on),
+    b"x-portkey-cache-force-refresh": Alias("no_cache", on),
     b"x-portkey-cache-namespace": Alias("namespace", _name),
 }
 HELICONE = (b"helicone-cache-enabled", b"helicone-cache-seed")
@@ -114,19 +119,16 @@ FIELDS: Mapping[str, Alias] = {
     "namespace": Alias("namespace", _text),
 }
 
-none_in: Callable[[Mapping[bytes, bytes]], bool] = frozenset(HEADERS).isdisjoint
-"""Whether no alias is among these headers: the one test that calls without aliases pay for."""
 
-
-def in_headers(headers: Mapping[bytes, bytes]) -> list[tuple[str, Any]]:
-    """Return (field of `Controls`, value) for each alias in *headers* that asks for something.
+def in_headers(headers: Mapping[bytes, bytes], known: Mapping[bytes, Alias]) -> list[tuple[str, Any]]:
+    """Return (field of `Controls`, value) for each of the *known* headers that is there and asks for something.
 
     Raises:
         BadRequest: a value is not what its header takes.
     """
     stated = [
         (alias.field, alias.read(name.decode(), headers[name]))
-        for name, alias in HEADERS.items()
+        for name, alias in known.items()
         if name in headers
     ]
     return [(field, value) for field, value in stated if value is not None]

@@ -6,8 +6,11 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cacheproxy.cache.at_rest import AtRest
+from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send, read_headers
@@ -26,6 +29,7 @@ from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.recording.spool import Spool
@@ -34,9 +38,12 @@ from cacheproxy.gateway.telemetry.exposition import Exposition
 from cacheproxy.gateway.telemetry.health import Health
 from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.telemetry.observer import Observer
+from cacheproxy.gateway.telemetry.statistics import Statistics
+from cacheproxy.gateway.telemetry.tally import REASONS, TIERS, Tally
 from cacheproxy.gateway.upstreams.breaker import CODES
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.protocols.registry import find_route
+from cacheproxy.redis_breaker import NEVER
 from cacheproxy.redis_link import RedisLink, open_link
 
 if TYPE_CHECKING:
@@ -65,14 +72,19 @@ class Gateway:
             self._feed,
             key_pepper=settings.key_pepper,
             trusted_proxies=settings.trusted_proxies,
+            enable_cache=settings.enable_cache,
         )
         self.metrics = Metrics(max_names=settings.max_metric_names)
         self.exposition = Exposition(self.metrics, settings.metrics_dir)
-        self._observer = Observer(self.metrics, log_calls=settings.log_calls)
-        self._redis = self._link(settings.redis_budget_seconds)
+        self._tally = Tally(max_names=settings.max_metric_names)
+        kept_requests = KeptRequests(settings)
+        self._statistics = Statistics(settings, self._tally, kept_requests)
+        self._observer = Observer(self.metrics, self._tally, kept_requests, log_calls=settings.log_calls)
+        self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
-        shared = RedisCache(self._redis) if self._redis is not None else None
-        self._tiers = Tiers(MemoryCache(settings.memory_cache_bytes), shared)
+        self._at_rest = _at_rest(settings)
+        self._tiers = self._build_tiers()
+        self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool)
@@ -82,14 +94,21 @@ class Gateway:
         self._read_gauges()
         self._coalescing = Coalescing(self._tiers, self._rendezvous(), follow_seconds=settings.follow_seconds)
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
-        self._idempotency = Idempotency(settings, self._idempotency_redis)
+        self._idempotency = Idempotency(settings, self._idempotency_redis, self._at_rest)
         delivery = Delivery(self._recorder, self._limits, self.metrics)
         self._flight = Flight(
             settings,
             self._door,
             self._tiers,
             self._coalescing,
-            Misses(self._upstreams, self._tiers, self._recorder, self._coalescing, self._limits),
+            Misses(
+                self._upstreams,
+                self._tiers,
+                self._recorder,
+                self._coalescing,
+                self._limits,
+                Sightings(self._redis),
+            ),
             delivery,
             self._idempotency,
         )
@@ -107,6 +126,7 @@ class Gateway:
             await self._spool.connect()
         await self._idempotency.connect()
         await self._recorder.start()
+        await self._statistics.start()
         await self._feed.start()
 
     async def shutdown(self) -> None:
@@ -124,6 +144,7 @@ class Gateway:
         await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
+        await self._statistics.stop()
         await self._feed.stop()
         await self._upstreams.stop()
         for link in (self._redis, self._spool_redis, self._idempotency_redis):
@@ -232,25 +253,57 @@ class Gateway:
         )
         read("upstream_calls_under_way", upstreams.calls_under_way)
         read("upstream_calls_repeated", lambda: upstreams.repeated)
+        read("cache_hits", lambda: self._tally.calls(TIERS))
+        read("cache_misses", lambda: self._tally.calls(REASONS))
+        read("cache_given_bytes", self._tally.bytes_given)
+        read("cache_given_age_seconds", self._tally.age_seconds)
         read("memory_cache_bytes", lambda: memory.used_bytes)
         read("memory_cache_entries", lambda: len(memory))
-        read("memory_cache_evictions", lambda: memory.evictions)
+        read("memory_cache_departures", lambda: memory.departures)
+        read("memory_cache_misses", lambda: memory.misses)
         read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
         read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
-            read("redis_damaged_answers", lambda: redis.damaged)
+            read("redis_damaged_answers", lambda: redis.codec.damaged)
+            read("redis_foreign_answers", lambda: redis.codec.foreign)
+            read("redis_breaker_state", lambda: redis.breaker[0])
+            read("redis_breaker_openings", lambda: redis.breaker[1])
         if spool is not None:
             read("spool_batches", lambda: spool.last_depth)
 
-    def _rendezvous(self) -> Rendezvous | None:
-        if self._redis is None or self._settings.redis_url is None:
-            return None
-        return Rendezvous(self._redis, self._settings.redis_url)
+    def _build_tiers(self) -> Tiers:
+        settings = self._settings
+        memory = MemoryCache(
+            settings.memory_cache_bytes,
+            max_entries=settings.memory_cache_entries,
+            max_answer_bytes=settings.max_cached_answer_bytes,
+            policy=settings.memory_cache_policy,
+        )
+        codec = AnswerCodec(self._at_rest, max_answer_bytes=settings.max_cached_answer_bytes)
+        return Tiers(memory, RedisCache(self._redis, codec) if self._redis is not None else None)
 
-    def _link(self, budget_seconds: float) -> RedisLink | None:
+    def _rendezvous(self) -> Rendezvous | None:
+        if self._redis is None or self._tiers.redis is None or self._settings.redis_url is None:
+            return None
+        return Rendezvous(self._redis, self._settings.redis_url, self._tiers.redis.codec)
+
+    def _link(self, budget_seconds: float, late_allowed: int = NEVER) -> RedisLink | None:
         url = self._settings.redis_url
-        return open_link(url, budget_seconds=budget_seconds) if url else None
+        return open_link(url, budget_seconds=budget_seconds, late_allowed=late_allowed) if url else None
+
+
+def _at_rest(settings: GatewaySettings) -> AtRest:
+    keyring = None
+    if settings.cache_encryption_keys:
+        from cacheproxy.cache.sealing import Keyring  # its package is large
+
+        keyring = Keyring.parse(settings.cache_encryption_keys)
+    return AtRest(
+        compress_from_bytes=settings.cache_compress_from_bytes,
+        level=settings.cache_compression_level,
+        keyring=keyring,
+    )
 
 
 def _tracing(settings: GatewaySettings) -> "Tracing | None":

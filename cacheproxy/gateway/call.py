@@ -12,6 +12,8 @@ from cacheproxy.protocols.registry import Route
 from metering.usage_event import UsageEvent, new_event_id
 
 if TYPE_CHECKING:
+    from cacheproxy.gateway.flight.work import Found
+    from cacheproxy.gateway.telemetry.tally import Reason
     from cacheproxy.gateway.telemetry.tracing import CallTrace
     from cacheproxy.gateway.understanding import Ask
 
@@ -53,11 +55,13 @@ class Call:
         "_answer",
         "_receive",
         "_send",
+        "absence",
         "ask",
         "client",
         "ending",
         "event",
         "event_id",
+        "found",
         "gone",
         "headers",
         "now",
@@ -103,6 +107,10 @@ class Call:
         """What it asks, once that is understood."""
         self.event: UsageEvent | None = None
         """Its (latest) usage event."""
+        self.found: Found | None = None
+        """The answer that the cache had for it."""
+        self.absence: Reason | None = None
+        """Why the cache had none, where the upstream was asked."""
         self.ending = "unmetered"
         """What stands for the outcome of a call without an event."""
         self.status = 0

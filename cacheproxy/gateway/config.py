@@ -2,6 +2,11 @@
 
 import msgspec
 
+from cacheproxy.cache.answer import MAX_ANSWER_BYTES
+from cacheproxy.cache.at_rest import COMPRESS_FROM_BYTES, COMPRESSION_LEVEL
+from cacheproxy.cache.eviction import PolicyName
+from cacheproxy.cache.memory import MAX_ENTRIES
+
 MIB = 1 << 20
 
 
@@ -53,9 +58,26 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_dir: str | None = None
     """A local folder in which the processes of one port share their numbers; without it each speaks for itself."""
 
+    statistics_seconds: float = 30.0
+    """How often what was counted of the cache is written to PostgreSQL."""
+
+    enable_cache: bool = True
+    """Off: every call asks its upstream, and nothing is kept. So may a model, a plan or a key say for itself."""
     memory_cache_bytes: int = 256 * MIB
+    memory_cache_entries: int = MAX_ENTRIES
+    memory_cache_policy: PolicyName = "w-tinylfu"
+    """Who goes when memory is full (docs/cache.md)."""
+    max_cached_answer_bytes: int = MAX_ANSWER_BYTES
+    """A larger answer is kept in no tier."""
+    cache_compress_from_bytes: int = COMPRESS_FROM_BYTES
+    cache_compression_level: int = COMPRESSION_LEVEL
+    """Of zstd, for answers in Redis."""
+    cache_encryption_keys: str = ""
+    """``id:base64`` of 32 bytes each, separated by commas: answers in Redis are sealed with the first, all open."""
     redis_budget_seconds: float = 0.02
     """The longest that a look-up or a store in Redis may hold up a call."""
+    redis_late_allowed: int = 5
+    """Turns of the event loop in a row without a reply in time, after which Redis is left alone for a while."""
 
     database_timeout_seconds: float = 2.0
     """The longest that one commit, look-up or connection attempt may take before PostgreSQL counts as away."""

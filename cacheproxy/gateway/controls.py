@@ -4,19 +4,40 @@
 of both is ``bypass``: the tokens are computed and charged like a miss's, but the call says nothing about how
 well the cache works. ``max-age=N`` takes no answer older than N seconds; ``only-if-cached`` never asks the
 upstream. Directives that we do not know are ignored, as RFC 9111 wants it.
+``X-Zerorate-Cache-Tags`` names what the answer can be invalidated by, ``X-Zerorate-Show-Key`` asks for its key.
 
 Other gateways' names for the same (`aliases.py`) are read as well. Whoever states a thing twice gets the stricter:
 reading or storing that is ruled out once stays ruled out, the shorter time to live counts, namespaces nest. Only
 an age in our own ``Cache-Control`` takes the place of an alias's.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cacheproxy.gateway import aliases
 from cacheproxy.gateway.errors import BadRequest
+from cacheproxy.policy import MAX_TAG_BYTES, MAX_TAGS
 
 MAX_SESSION_BYTES = aliases.MAX_NAME_BYTES
+_is_tag = re.compile(rb"[!-+\--~]{1,%d}" % MAX_TAG_BYTES).fullmatch
+
+
+def _tags(name: str, value: bytes) -> tuple[bytes, ...]:
+    stated = {tag.strip(b" \t") for tag in value.split(b",")} - {b""}
+    if len(stated) > MAX_TAGS or not all(map(_is_tag, stated)):
+        takes = f"up to {MAX_TAGS} tags of {MAX_TAG_BYTES} visible ASCII characters, separated by commas"
+        raise BadRequest(f"{name} takes {takes}.", code="invalid_header")
+    return tuple(sorted(stated))
+
+
+OWN: Mapping[bytes, aliases.Alias] = {
+    b"x-zerorate-cache-tags": aliases.Alias("tags", _tags),
+    b"x-zerorate-show-key": aliases.Alias("show_key", aliases.on),
+}
+_HEADERS = {**aliases.HEADERS, **OWN}
+none_in: Callable[[Mapping[bytes, bytes]], bool] = frozenset(_HEADERS).isdisjoint
+"""The one test that calls without such headers pay for."""
 
 
 class Controls(NamedTuple):
@@ -31,6 +52,10 @@ class Controls(NamedTuple):
     """How long this call's answer is kept, where that is shorter than the policy's time to live; at least 1."""
     namespace: bytes = b""
     """A further part of whose answers these are, beside the tenant, the key and the session."""
+    tags: tuple[bytes, ...] = ()
+    """What the answer can be invalidated by; in the order of their bytes."""
+    show_key: bool = False
+    """Whether the client wants to see the answer's key."""
 
     @property
     def may_read(self) -> bool:
@@ -50,7 +75,7 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
     cache_control = headers.get(b"cache-control")
     session = headers.get(b"x-zerorate-session", b"")
     if cache_control is None and not session:
-        return PLAIN if aliases.none_in(headers) else _stated(PLAIN, aliases.in_headers(headers))
+        return PLAIN if none_in(headers) else _stated(PLAIN, aliases.in_headers(headers, _HEADERS))
     if len(session) > MAX_SESSION_BYTES:
         raise BadRequest(
             f"X-Zerorate-Session is longer than {MAX_SESSION_BYTES} bytes.", code="invalid_header"
@@ -63,11 +88,11 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
         max_age_seconds=_seconds(directives.get(b"max-age")),
         session=session,
     )
-    if aliases.none_in(headers):
+    if none_in(headers):
         return own
     if own.max_age_seconds and any(name in headers for name in aliases.HELICONE):
         own = own._replace(ttl_seconds=own.max_age_seconds)
-    return _stated(own, aliases.in_headers(headers))
+    return _stated(own, aliases.in_headers(headers, _HEADERS))
 
 
 has_controls = aliases.has_body_object
@@ -114,7 +139,7 @@ def _together(field: str, known: Any, value: Any) -> Any:
 
 
 def _says_something(value: Any) -> bool:
-    return value is not None and value is not False and value != b""  # an age of 0 does
+    return value is not None and value is not False and value not in (b"", ())  # an age of 0 does
 
 
 def _directives(cache_control: bytes) -> dict[bytes, bytes]:

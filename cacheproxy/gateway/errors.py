@@ -281,14 +281,14 @@ class IdempotencyKeyInUse(Conflict):
 
 
 class IdempotentAnswerNotKept(Conflict):
-    """The first answer under the key was too large to be given again."""
+    """The first answer under the key was too large to be given again, or cannot be read any more."""
 
     code = "idempotent_answer_not_kept"
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
-            "The call with this Idempotency-Key was carried out, once, but its answer was larger than"
-            f" {limit_bytes} bytes and is not kept. A new key has it carried out again."
+            "The call with this Idempotency-Key was carried out, once, but its answer is not kept: it was larger than"
+            f" {limit_bytes} bytes, or cannot be read any more. A new key has it carried out again."
         )
 
 

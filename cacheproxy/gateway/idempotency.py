@@ -26,12 +26,14 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from cacheproxy.cache.at_rest import AtRest, Damaged, Foreign, at_length
 from cacheproxy.gateway.call import Call, Header, Message
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import (
@@ -130,9 +132,10 @@ class Replay(NamedTuple):
 class Idempotency:
     """The claims of one gateway process, in Redis with everybody else's."""
 
-    def __init__(self, settings: GatewaySettings, link: RedisLink | None) -> None:
+    def __init__(self, settings: GatewaySettings, link: RedisLink | None, at_rest: AtRest) -> None:
         self.max_answer_bytes = settings.max_idempotent_answer_bytes
         self._link = link
+        self._at_rest = at_rest
         self._lease_ms = int(settings.idempotency_lease_seconds * 1000)
         self._keep_ms = settings.idempotency_keep_seconds * 1000
 
@@ -170,7 +173,7 @@ class Idempotency:
             BadRequest: the key is empty, too long or not printable ASCII.
             IdempotencyKeyReused: it was used with another body, surface or path.
             IdempotencyKeyInUse: the first call under it is still under way.
-            IdempotentAnswerNotKept: the first answer was too large to be kept.
+            IdempotentAnswerNotKept: the first answer was too large to be kept, or cannot be read any more.
             IdempotencyUnavailable: Redis does not say.
         """
         call, access, owner = ask.call, ask.caller.access, secrets.token_bytes(8)
@@ -197,10 +200,13 @@ class Idempotency:
         event_id, at = UUID(bytes=known[0]), _EPOCH + int(known[1]) * _MICROSECOND
         if said == b"again":
             return Claim(self, name, owner, event_id, at, taken_over=True)
-        head = _decode_head(known[2])
-        if not head.kept:
+        try:
+            kept = await at_length(len(known[3]), partial(self._unwrapped, name, known[2], known[3]))
+        except (Foreign, Damaged) as problem:
+            raise IdempotentAnswerNotKept(self.max_answer_bytes) from problem
+        if not kept[0].kept:
             raise IdempotentAnswerNotKept(self.max_answer_bytes)
-        return Replay(event_id, at, head, known[3])
+        return Replay(event_id, at, *kept)
 
     async def hold(self, name: bytes, owner: bytes) -> None:
         """Renew the lease, as often as it takes, until cancelled."""
@@ -211,7 +217,22 @@ class Idempotency:
 
     async def complete(self, name: bytes, head: Head, body: bytes) -> None:
         """Keep an answer. The first that comes is kept, whoever owns the claim by now."""
-        await self._run(_COMPLETE, name, _encode(head), body, self._keep_ms)
+        wrapped = await at_length(len(body), partial(self._wrapped, name, head, body))
+        await self._run(_COMPLETE, name, *wrapped, self._keep_ms)
+
+    def _wrapped(self, name: bytes, head: Head, body: bytes) -> tuple[bytes, bytes]:
+        """Return both as they are kept: neither can be taken for that of another claim, or for the other."""
+        wrap = self._at_rest.wrap
+        return wrap(name, b"head", _encode(head)), wrap(name, b"body", body)
+
+    def _unwrapped(self, name: bytes, head: bytes, body: bytes) -> tuple[Head, bytes]:
+        """Return what was kept.
+
+        Raises:
+            Foreign, Damaged: it cannot be read.
+        """
+        unwrap = self._at_rest.unwrap
+        return _decode_head(unwrap(name, b"head", head)), unwrap(name, b"body", body)
 
     async def free(self, name: bytes, owner: bytes) -> None:
         """Forget the claim, where *owner* still has it."""

@@ -6,21 +6,25 @@ costs one SHA-256. The memory is bounded and holds no request, only where its an
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
+from cacheproxy.cache.epochs import Era, Tagged
 from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
 from cacheproxy.gateway.admission import Caller, Door
-from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.call import Call, Header
 from cacheproxy.gateway.catalog.catalog import Access, Model
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
 from cacheproxy.gateway.errors import BadRequest
+from cacheproxy.policy import CachePolicy
 from cacheproxy.protocols.request import Answer, Batch, Dialect, Incoming, InferenceRequest, InvalidRequest
+from cacheproxy.rules import Rules
 from metering.tokens import TokenPools
 
 MAX_REMEMBERED = 16_384
@@ -32,12 +36,18 @@ class Facts(NamedTuple):
     """What is remembered of a body."""
 
     model: Model
+    rules: Rules
+    """How its answer is cached: the model's rules, or those of the task that it is."""
     key: bytes | None
     """Where the answer is kept; None where it may not be."""
     as_kept: bool
     """Whether a stored answer can be given as it is."""
+    shares: bool
+    """Whether it may wait for another's answer, and others for its own."""
     output_limit: int | None
     """The tokens of output that it asks for at most, where it says so."""
+    era: Era
+    """Once it is over, the answer is kept elsewhere."""
     controls: Controls = PLAIN
     """What the body itself says about the cache, as LiteLLM's clients do."""
 
@@ -72,12 +82,25 @@ class Ask(NamedTuple):
     @property
     def may_share(self) -> bool:
         """Whether the call may wait for another's answer, and others for its own."""
-        return self.may_read and self.facts.model.cache.coalesce
+        return self.may_read and self.facts.shares
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
-        """Return whether the client takes an answer of this age."""
+        """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
         max_age_seconds = self.controls.max_age_seconds
-        return max_age_seconds is None or stored.age_seconds(now_ms) <= max_age_seconds
+        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+            return False
+        return not self.has_ended(stored)
+
+    def has_ended(self, stored: StoredAnswer) -> bool:
+        """Return whether one of the tags of an answer was invalidated since it was asked for."""
+        return stored.tagged is not None and self.facts.era.ends(stored.tagged)
+
+    @property
+    def key_headers(self) -> Sequence[Header]:
+        """Return the header that names the answer's key, where the client wants to see it."""
+        if not self.controls.show_key or self.facts.key is None:
+            return ()
+        return ((b"x-zerorate-key", self.facts.key),)
 
     @property
     def outcome(self) -> Literal["miss", "bypass"]:
@@ -86,15 +109,21 @@ class Ask(NamedTuple):
 
     def batch(self, request: InferenceRequest) -> Batch | None:
         """Return the request as a batch whose items are kept one by one, or None."""
-        if self.facts.key is None or not self.facts.model.cache.batches:
+        policy = self.facts.rules.policy
+        if self.facts.key is None or not policy.batches:
             return None
-        return self.dialect.batch(request, self.facts.model.cache.batch)
+        return self.dialect.batch(request, policy.batch)
 
     def key_of(self, item: InferenceRequest) -> bytes:
         """Return the key of one item of this batch: the one that it has when it is asked for alone."""
-        key = _key(self.facts.model, self.dialect, item, self.caller.access, self.controls)
+        facts = self.facts
+        key = _key(facts.model, facts.rules, self.dialect, item, self.caller.access, self.controls, facts.era)
         assert key is not None, "a batch that may be kept has items that may be"
         return key
+
+    def unkept(self) -> "Ask":
+        """Return the call as one that neither reads nor writes the cache, as if its client had said `no-store`."""
+        return self._replace(controls=self.controls._replace(no_store=True))
 
     def stored(
         self,
@@ -106,7 +135,7 @@ class Ask(NamedTuple):
         output_reasoning: int = 0,
     ) -> StoredAnswer:
         """Return an answer that was computed for this call as it is to be kept, under the model's policy."""
-        now_ms, policy = time.time_ns() // 1_000_000, self.facts.model.cache
+        now_ms, policy = time.time_ns() // 1_000_000, self.facts.rules.policy
         ttl_seconds = min(policy.ttl_seconds, self.controls.ttl_seconds or policy.ttl_seconds)
         expires_at_ms = expiry_ms(now_ms, ttl_seconds, policy.ttl_jitter)
         return StoredAnswer(
@@ -120,7 +149,14 @@ class Ask(NamedTuple):
             output_reasoning=output_reasoning,
             units=units,
             quality=quality,
+            tagged=self._tagged,
         )
+
+    @property
+    def _tagged(self) -> Tagged | None:
+        if not self.controls.tags:
+            return None
+        return Tagged(self.caller.access.tenant_id, self.facts.era.began, self.controls.tags)
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
@@ -144,24 +180,34 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace)
-        name = (scope, call.path, said, digest)
+        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace, controls.tags)
+        name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
-        if facts is None or not self._door.is_current(facts.model):
+        if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
             stated, parsed = _stated_in(call, parse(call, body))
-            facts = self._read(call, access, merge(controls, stated), parsed)._replace(controls=stated)
+            facts = self._read(call, access, merge(controls, stated), stated, parsed)
+            if not caller.enable_cache:
+                facts = facts._replace(key=None)
             self._remember(name, facts)
         tariff = self._door.tariff(caller, facts.model, call.now)
         return Ask(call, caller, merge(controls, facts.controls), body, facts, tariff, parsed)
 
-    def _read(self, call: Call, access: Access, controls: Controls, request: InferenceRequest) -> Facts:
+    def _read(
+        self, call: Call, access: Access, controls: Controls, stated: Controls, request: InferenceRequest
+    ) -> Facts:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
+        rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
+        era = self._door.era(access, model, rules.policy.tags)
         return Facts(
             model,
-            _key(model, dialect, request, access, controls),
+            rules,
+            _key(model, rules, dialect, request, access, controls, era),
             request.takes_answers_as_kept,
+            rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
+            era,
+            stated,
         )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
@@ -192,26 +238,46 @@ def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, Inferen
 
 
 def _key(
-    model: Model, dialect: Dialect, request: InferenceRequest, access: Access, controls: Controls
+    model: Model,
+    rules: Rules,
+    dialect: Dialect,
+    request: InferenceRequest,
+    access: Access,
+    controls: Controls,
+    era: Era,
 ) -> bytes | None:
-    scope = _scope(model, access, controls)
-    if scope is None or not model.cache.enabled or not dialect.cacheable(request):
+    policy = rules.policy
+    scope = _scope(policy, access, controls)
+    if scope is None or not policy.enabled or not dialect.cacheable(request):
         return None
-    return answer_key(
+    if rules.chooses and not rules.take(dialect, request):
+        return None
+    if policy.round_digits is not None:
+        request = dialect.rounded(request, policy.round_digits)
+    if policy.file_field is not None:
+        request = dialect.about_file(request, policy.file_field)
+    key = answer_key(
         secret=access.cache_secret,
-        scope=scope,
+        scope=scope + rules.reading + _epoch(era, controls),
         model=model.name,
         version=model.version,
         upstream_digest=model.upstream_digest,
         surface=dialect.surface,
-        canonical=dialect.canonical(request, model.cache.volatile_fields),
+        canonical=dialect.canonical(request, policy.volatile_fields),
     )
+    return era.key(key)
 
 
-def _scope(model: Model, access: Access, controls: Controls) -> bytes | None:
+def _epoch(era: Era, controls: Controls) -> bytes:
+    """Return the part of the scope that every invalidation changes; nothing where there was none."""
+    epoch = era.epoch_of(controls.session, controls.tags)
+    return b"/epoch:%d" % epoch if epoch else b""
+
+
+def _scope(policy: CachePolicy, access: Access, controls: Controls) -> bytes | None:
     """Return whose answers these are; None where the policy wants a session and the call names none."""
-    if model.cache.scope == "session" and not controls.session:
+    if policy.scope == "session" and not controls.session:
         return None
-    owner = b"key:%d" % access.api_key_id if model.cache.scope == "key" else b"tenant:%d" % access.tenant_id
+    owner = b"key:%d" % access.api_key_id if policy.scope == "key" else b"tenant:%d" % access.tenant_id
     session, namespace = controls.session, controls.namespace
     return b"%b/%d:%b/%d:%b" % (owner, len(session), session, len(namespace), namespace)

@@ -63,7 +63,7 @@ CREATE INDEX cacheproxy_semanticentry_near ON cacheproxy_semanticentry USING hns
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cacheproxy", "0004_limits_in_views")]
+    dependencies = [("cacheproxy", "0005_invalidations")]
     operations = [
         migrations.RunSQL(EXTENSION, migrations.RunSQL.noop),
         migrations.RunSQL(TABLE, "DROP TABLE cacheproxy_semanticentry"),

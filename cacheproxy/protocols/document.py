@@ -1,6 +1,10 @@
-"""JSON documents: read strictly, written canonically, pointed into (RFC 6901)."""
+"""JSON documents: read strictly, written canonically, pointed into (RFC 6901).
 
-from collections.abc import Sequence
+A *path* is a JSON Pointer in which the step `*` stands for every item of a list and every field of an object, as
+in `/messages/*/name`. In a plain pointer it is a field's name like any other.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -68,18 +72,39 @@ def put(document: Any, pointer: str, value: Any) -> Any:
     return _put(document, _steps(pointer), value)
 
 
-def without(document: Any, pointers: Sequence[str]) -> Any:
-    """Return the document without what the pointers lead to, the given one unchanged.
+def without(document: Any, paths: Sequence[str]) -> Any:
+    """Return the document without what the paths lead to, the given one unchanged.
 
-    A field is left out; a list's item becomes null, so that its neighbours keep their places. Pointers that
+    A field is left out; a list's item becomes null, so that its neighbours keep their places. Paths that
     lead nowhere do nothing.
 
     Raises:
-        ValueError: a pointer is malformed.
+        ValueError: a path is malformed.
     """
-    for pointer in pointers:
-        document = _without(document, _steps(pointer))
+    for path in paths:
+        document = _without(document, _steps(path))
     return document
+
+
+def found(document: Any, path: str) -> Iterator[Any]:
+    """Yield every value that a path leads to.
+
+    Raises:
+        ValueError: the path is malformed.
+    """
+    values = [document]
+    for step in _steps(path):
+        values = [value[place] for value in values for place in _places(value, step)]
+    yield from values
+
+
+def changed(document: Any, path: str, change: Callable[[Any], Any]) -> Any:
+    """Return the document with every value that a path leads to as *change* makes it, the given one unchanged.
+
+    Raises:
+        ValueError: the path is malformed.
+    """
+    return _changed(document, _steps(path), change)
 
 
 def _put(document: Any, path: tuple[str, ...], value: Any) -> Any:
@@ -94,17 +119,42 @@ def _put(document: Any, path: tuple[str, ...], value: Any) -> Any:
 def _without(document: Any, path: tuple[str, ...]) -> Any:
     if not path:
         return None
-    try:
-        place = _place(document, path[0])
-        inner = document[place]
-    except LookupError:
+    places = _places(document, path[0])
+    if not places:
         return document
     copy = document.copy()
-    if len(path) == 1 and isinstance(document, dict):
-        del copy[place]
-    else:
-        copy[place] = _without(inner, path[1:])
+    for place in places:
+        if len(path) == 1 and isinstance(document, dict):
+            del copy[place]
+        else:
+            copy[place] = _without(document[place], path[1:])
     return copy
+
+
+def _changed(document: Any, path: tuple[str, ...], change: Callable[[Any], Any]) -> Any:
+    if not path:
+        return change(document)
+    places = _places(document, path[0])
+    if not places:
+        return document
+    copy = document.copy()
+    for place in places:
+        copy[place] = _changed(document[place], path[1:], change)
+    return copy
+
+
+def _places(document: Any, step: str) -> Sequence[Any]:
+    """Return what to index the document with to follow a path's step; nothing where it leads nowhere."""
+    if step == "*":
+        if isinstance(document, list):
+            return range(len(document))
+        return list(document) if isinstance(document, dict) else ()
+    try:
+        place = _place(document, step)
+        document[place]
+    except LookupError:
+        return ()
+    return (place,)
 
 
 def _place(document: Any, step: str) -> str | int:

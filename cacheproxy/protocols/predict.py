@@ -3,7 +3,8 @@
 A request is what its content type says: a form (`multipart/form-data`), raw bytes (an image, sound, a PDF), else
 a JSON document. Nothing in it is ours: everything decides the answer but the fields, of a document or a form,
 that the model's policy calls volatile. Files and raw bytes count by their content and its type; what a file or
-a form's boundary is called decides nothing.
+a form's boundary is called decides nothing. A form with files asks for the same as a document of the same names
+and texts whose files are data URLs (`contents.py`).
 
 An answer is JSON, or bytes of any other type than a web page, which is a server's way of failing. Usage is a
 JSON answer's `usage` object by default: `input_tokens` and `output_tokens`, either of which may be missing for
@@ -16,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from cacheproxy.protocols import document, estimate, multipart
+import msgspec
+
+from cacheproxy.protocols import contents, document, estimate, multipart
 from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.multipart import Form
 from cacheproxy.protocols.openai.errors import openai_error
@@ -31,6 +34,7 @@ from cacheproxy.protocols.request import (
     JsonDialect,
     UpstreamCall,
 )
+from cacheproxy.protocols.rounding import rounded
 from cacheproxy.protocols.sse import frame
 from metering import provider_usage
 from metering.provider_usage import UsageReport
@@ -55,6 +59,14 @@ class Raw(NamedTuple):
     content: bytes
 
 
+class AboutFile(NamedTuple):
+    """A request as it is keyed where its file counts by content alone."""
+
+    digest: bytes
+    rest: Any
+    """All else that it says, as it is keyed."""
+
+
 class PredictDialect(JsonDialect):
     """Any document, form or file, unstreamed."""
 
@@ -71,11 +83,39 @@ class PredictDialect(JsonDialect):
     def canonical(self, request: InferenceRequest, volatile_fields: Sequence[str]) -> bytes:
         """Return the sorted JSON of the document or form without its volatile fields, or the bytes' digest."""
         said = request.document
-        if isinstance(said, Form):
-            return b"form " + document.canonical(document.without(_described(said), volatile_fields))
+        if isinstance(said, AboutFile):
+            return b"file " + said.digest + document.canonical(document.without(said.rest, volatile_fields))
         if isinstance(said, Raw):
             return b"raw " + said.content_type + b" " + sha256(said.content).digest()
-        return document.canonical(document.without(said, volatile_fields))
+        if not isinstance(said, Form):
+            return contents.canonical(document.without(said, volatile_fields))
+        deciding = document.without(_described(said), volatile_fields)
+        if not said.files:
+            return b"form " + document.canonical(deciding)
+        return document.canonical({name: _keyed(values) for name, values in deciding.items()})
+
+    def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
+        """Return the document with its floats rounded; a form, or raw bytes, as they are."""
+        said = request.document
+        if isinstance(said, Form | Raw):
+            return request
+        return msgspec.structs.replace(request, document=rounded(said, digits))
+
+    def about_file(self, request: InferenceRequest, field: str) -> InferenceRequest:
+        """Return raw bytes, a form's one file of that name, or a document's text in base64, beside the rest."""
+        said = request.document
+        if isinstance(said, Raw):
+            about: AboutFile | None = _about(said.content, {})
+        else:
+            about = (_about_file_of if isinstance(said, Form) else _about_text_of)(said, field)
+        return request if about is None else msgspec.structs.replace(request, document=about)
+
+    def visible(self, request: InferenceRequest) -> Any:
+        """Return the document; a form as an object with the list of each name's values; null for raw bytes."""
+        said = request.document
+        if isinstance(said, Form):
+            return _described(said)
+        return None if isinstance(said, Raw) else said
 
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the document for the upstream's own url: JSON or a form written anew, raw bytes as they came."""
@@ -116,7 +156,7 @@ class PredictDialect(JsonDialect):
     ) -> UsageReport | None:
         """Return what the metering rule says, else the answer's `usage`, else None."""
         if metering:
-            return apply_rules(metering, request=_seen(request), answer=answer, body_size=body_size)
+            return apply_rules(metering, request=self.visible(request), answer=answer, body_size=body_size)
         usage = answer.get("usage") if isinstance(answer, dict) else None
         if not isinstance(usage, dict):
             return None
@@ -181,12 +221,40 @@ def _described(form: Form) -> dict[str, list[Any]]:
     return described
 
 
-def _seen(request: InferenceRequest) -> Any:
-    """Return what a metering rule's pointers see of the request."""
-    said = request.document
-    if isinstance(said, Form):
-        return _described(said)
-    return None if isinstance(said, Raw) else said
+def _about(content: bytes | memoryview, rest: Any) -> AboutFile:
+    return AboutFile(sha256(content).digest(), rest)
+
+
+def _about_file_of(form: Form, field: str) -> AboutFile | None:
+    """Return the form as being about its file; None unless the field is one file."""
+    files = [file for file in form.files if file.name == field]
+    if len(files) != 1 or form.values(field):
+        return None
+    rest = {name: _keyed(values) for name, values in _described(form).items() if name != field}
+    return _about(files[0].content, rest)
+
+
+def _about_text_of(said: Any, field: str) -> AboutFile | None:
+    """Return the document as being about its file; None unless the field is a text in base64."""
+    text = said.get(field) if isinstance(said, dict) else None
+    content = contents.decoded(text) if isinstance(text, str) else None
+    if content is None:
+        return None
+    return _about(content, {name: contents.keyed(value) for name, value in said.items() if name != field})
+
+
+def _keyed(values: Any) -> Any:
+    """Return a form's values as a document has them: one alone without a list, a file as the data URL of it."""
+    if not isinstance(values, list):
+        return values
+    keyed = [_keyed_value(value) for value in values]
+    return keyed[0] if len(keyed) == 1 else keyed
+
+
+def _keyed_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return contents.keyed_file(value["type"], value["sha256"])
+    return contents.keyed(value)
 
 
 def _tokens(value: Any) -> int:

@@ -6,7 +6,7 @@ and holds no state, so one object serves all calls; a `StreamReader` is the stat
 request taken apart into the items that it asks for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -147,6 +147,10 @@ class Dialect(Protocol):
         """Headers of an answer, beside its content type, without which it could not be read."""
 
     @property
+    def default_temperature(self) -> float | None:
+        """At which a request is sampled that names no temperature; None where answers are not sampled."""
+
+    @property
     def id_header(self) -> bytes:
         """Where the protocol's clients look for the request id; b"" where `x-request-id` is their place, too."""
 
@@ -161,8 +165,17 @@ class Dialect(Protocol):
         """Return one spelling of all in the request that decides its answer.
 
         Unknown parameters are in it; the model (the key has it anyway), fields that never decide an answer,
-        and the model's volatile fields (JSON Pointers) are not.
+        and the model's volatile fields (paths, see `document.py`) are not.
         """
+
+    def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
+        """Return the request to be keyed where a policy rounds: its inputs' floats with so many decimal places."""
+
+    def about_file(self, request: InferenceRequest, field: str) -> InferenceRequest:
+        """Return the request to be keyed where a policy says which field is its file, in whatever form that came."""
+
+    def visible(self, request: InferenceRequest) -> Any:
+        """Return the request as the paths of a policy see it: JSON, and what else it holds by its digest."""
 
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the call that puts this request to the upstream.
@@ -196,6 +209,9 @@ class Dialect(Protocol):
 
     def lasts(self, request: InferenceRequest, answer: Any) -> bool:
         """Return whether this (a parsed answer, complete) stays as good as it is while it is kept."""
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return why this (a parsed answer, complete) ended, as its provider says for each of its parts."""
 
     def usage(
         self,
@@ -241,7 +257,20 @@ class JsonDialect:
     surface = ""
     read_headers: tuple[bytes, ...] = ()
     kept_headers: tuple[bytes, ...] = ()
+    default_temperature: float | None = None
     id_header = b""
+
+    def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
+        """Return the request as it is: it has no numbers that nearly agree."""
+        return request
+
+    def about_file(self, request: InferenceRequest, field: str) -> InferenceRequest:
+        """Return the request as it is: the surface says itself what is a file."""
+        return request
+
+    def visible(self, request: InferenceRequest) -> Any:
+        """Return the document."""
+        return request.document
 
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return True: the answer depends on the request, or its model's cache is off."""
@@ -262,6 +291,10 @@ class JsonDialect:
     def lasts(self, request: InferenceRequest, answer: Any) -> bool:
         """Return True: what was said stays said."""
         return True
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return nothing: the surface has no such field."""
+        return ()
 
     def stream_reader(self, request: InferenceRequest) -> StreamReader:
         """Raise TypeError: no request of this dialect asks for a stream."""

@@ -23,13 +23,13 @@ def fit(vectors: Vectors) -> Vectors:
     length = vectors.shape[1]
     if length <= DIMENSIONS:
         return np.pad(vectors, ((0, 0), (0, DIMENSIONS - length)))
-    projected: Vectors = vectors @ _directions(length)
+    projected: Vectors = vectors @ directions(length)
     projected /= np.linalg.norm(projected, axis=1, keepdims=True)
     return projected
 
 
 @lru_cache(maxsize=8)
-def _directions(length: int) -> Vectors:
+def directions(length: int) -> Vectors:
     """Return *length* × ``DIMENSIONS`` signs out of a hash function, which will never draw other ones."""
     drawn = hashlib.shake_256(b"zerorate/%d" % length).digest(length * DIMENSIONS // 8)
     bits = np.unpackbits(np.frombuffer(drawn, np.uint8)).reshape(length, DIMENSIONS)

@@ -19,13 +19,26 @@ import aiohttp
 
 from config.embedded import CannotStart
 from examples import child
-from examples.stack import ROOT, CommandFailed, running_stack
-from examples.systems import embeddings, tensors
+from examples.stack import ROOT, CommandFailed, Stack, running_stack
+from examples.systems import embeddings, ocr, qwen, tensors
 from examples.systems.gateway import Surprise
-from examples.systems.system import call, serving, table
+from examples.systems.system import NotInstalled, System, call, serving, table
 
-SYSTEMS = {"embeddings": embeddings.SYSTEM, "tensors": tensors.SYSTEM}
-FAILURES = (OSError, aiohttp.ClientError, CannotStart, child.ChildError, CommandFailed, Surprise)
+SYSTEMS = {
+    "ocr": ocr.SYSTEM,
+    "tensors": tensors.SYSTEM,
+    "embeddings": embeddings.SYSTEM,
+    "qwen": qwen.SYSTEM,
+}
+FAILURES = (
+    OSError,
+    aiohttp.ClientError,
+    CannotStart,
+    child.ChildError,
+    CommandFailed,
+    NotInstalled,
+    Surprise,
+)
 
 
 def main() -> None:
@@ -38,7 +51,7 @@ def main() -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}; name some of {', '.join(SYSTEMS)}")
     signal.signal(signal.SIGTERM, _stop)
     try:
-        show(options.names or list(SYSTEMS), options.output.resolve())
+        show(options.names, options.output.resolve())
     except FAILURES as error:
         sys.exit(f"The example failed: {error}\nLogs are in {options.output}.")
     except KeyboardInterrupt:
@@ -46,17 +59,28 @@ def main() -> None:
 
 
 def show(names: Sequence[str], output: Path) -> None:
-    """Run the systems one after the other on one stack and print their tables."""
+    """Run the systems one after the other on one stack and print their tables.
+
+    Without names all of those that were installed.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="stack-", dir=output) as home:
         print("» Starting PostgreSQL, Redis, web and gateway, worker and beat", flush=True)
         with running_stack(Path(home), log=output / "stack.log") as stack:
-            for name in names:
-                system = SYSTEMS[name]
-                print(f"» {system.title} (examples/catalogs/{system.catalog})", flush=True)
-                with serving(system, stack, output) as key:
-                    answers = asyncio.run(call(system, stack.url, key))
-                print(f"\n{table(answers)}\n", flush=True)
+            for name in names or SYSTEMS:
+                try:
+                    _show_one(SYSTEMS[name], stack, output)
+                except NotInstalled as missing:
+                    if names:
+                        raise
+                    print(f"» {name} is left out: {missing}", flush=True)
+
+
+def _show_one(system: System, stack: Stack, output: Path) -> None:
+    print(f"» {system.title} (examples/catalogs/{system.catalog})", flush=True)
+    with serving(system, stack, output) as key:
+        answers = asyncio.run(call(system, stack.url, key))
+    print(f"\n{table(answers)}\n", flush=True)
 
 
 def _stop(_signal_number: int, _frame: FrameType | None) -> NoReturn:

@@ -16,6 +16,10 @@ from examples.systems.gateway import Answer, Gateway, customer
 HEAD = ("", "outcome", "list price", "paid", "saved", "ms")
 
 
+class NotInstalled(RuntimeError):
+    """A server's environment is missing; the message says which."""
+
+
 class Server(NamedTuple):
     """A module of `examples.upstreams`, the port that the catalog file gives it, and what it needs to run."""
 
@@ -47,9 +51,16 @@ def serving(system: System, stack: Stack, folder: Path) -> Iterator[str]:
     """Run the system's servers with its catalog applied, and give an API key of its tenant; logs go to the folder.
 
     Raises:
+        NotInstalled: a server's environment could not be built by `make install`.
         ChildError: a server does not start.
         CommandFailed: the catalog is refused.
     """
+    for server in system.servers:
+        if not Path(server.python).exists():
+            raise NotInstalled(
+                f"var/{server.environment} is missing: its packages were not to be had at the last `make install`"
+                f" (requirements/{server.environment}.in)"
+            )
     with contextlib.ExitStack() as running:
         ports = {server.usual_port: child.free_port() for server in system.servers}
         for server in system.servers:

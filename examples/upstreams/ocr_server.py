@@ -2,7 +2,8 @@
 
     python -m examples.upstreams.ocr_server --port 9100 [--threads 1]
 
-`POST /predict` takes `{"image": "<base64 of a PNG or JPEG>"}`; any other field is left alone. It answers
+`POST /predict` takes a PNG or JPEG in one of four forms: `{"image": "<base64>"}`, the same as a data URL, a form with
+the file `image`, or the image itself as the body, of the type `image/*`. Any other field is left alone. It answers
 
     {"text": "…",
      "lines": [{"text": "…", "score": 0.998, "box": [[x, y], [x, y], [x, y], [x, y]]}],
@@ -14,8 +15,9 @@ marks read. No image, or one that cannot be decoded, is a 400 that says why.
 """
 
 import base64
-import binascii
 import io
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import litserve
@@ -23,6 +25,9 @@ import numpy as np
 from fastapi import HTTPException
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from starlette.datastructures import Headers, UploadFile
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from examples.upstreams import loopback, serving, tokens
 
@@ -58,16 +63,21 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         )
         self.predict(np.full((480, 480, 3), 255, dtype=np.uint8))
 
-    def decode_request(self, request: dict[str, Any]) -> NDArray[np.uint8]:
+    def decode_request(self, request: Request) -> NDArray[np.uint8]:
         """Return the image of a request as RGB pixels.
+
+        Annotated so, LitServe gives what it has read of the request: a document or a form.
 
         Raises:
             HTTPException: 400 where there is no image, or none that can be decoded.
         """
-        encoded = request.get("image")
-        if not isinstance(encoded, str):
-            raise HTTPException(400, "field 'image' must be a string: a PNG or JPEG in base64")
-        return decode_image(encoded)
+        read: Any = request
+        image = read.get("image") if isinstance(read, Mapping) else None
+        if isinstance(image, UploadFile):
+            return decode_image(image.file.read())
+        if not isinstance(image, str):
+            raise HTTPException(400, "field 'image' must be a string, a PNG or JPEG in base64, or a file")
+        return decode_image(_bytes_in(image))
 
     def predict(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[Line]]:
         """Return the image with the lines read from it."""
@@ -91,21 +101,55 @@ class OcrApi(litserve.LitAPI):  # type: ignore[misc]  # LitServe ships no types
         return {"text": text, "lines": [line._asdict() for line in lines], "usage": usage}
 
 
-def decode_image(encoded: str) -> NDArray[np.uint8]:
-    """Return the RGB pixels of a base64 image of at most 25 million pixels.
+class BareImages:
+    """Lets an image that is the whole body in as a document, which is what LitServe reads."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, that of a bare image as a document with it."""
+        if scope["type"] != "http" or not Headers(scope=scope).get("content-type", "").startswith("image/"):
+            await self._app(scope, receive, send)
+            return
+        image = await Request(scope, receive).body()
+        body = json.dumps({"image": base64.b64encode(image).decode()}).encode()
+
+        async def document() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._app({**scope, "headers": headers}, document, send)
+
+
+def decode_image(encoded: bytes) -> NDArray[np.uint8]:
+    """Return the RGB pixels of a PNG or JPEG of at most 25 million pixels.
 
     Raises:
         HTTPException: 400 with the reason.
     """
     try:
-        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as image:
+        with Image.open(io.BytesIO(encoded)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise HTTPException(400, f"the image has more than {MAX_PIXELS} pixels")
             return np.asarray(image.convert("RGB"))
-    except binascii.Error as error:
-        raise HTTPException(400, "field 'image' is not base64") from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise HTTPException(400, "field 'image' is not a readable PNG or JPEG") from error
+
+
+def _bytes_in(text: str) -> bytes:
+    """Return what base64, or a data URL in base64, holds.
+
+    Raises:
+        HTTPException: 400, it is neither.
+    """
+    head, comma, data = text.rpartition(",")
+    try:
+        if comma and not head.endswith(";base64"):
+            raise HTTPException(400, "field 'image' is not base64")
+        return base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise HTTPException(400, "field 'image' is not base64") from error
 
 
 def main() -> None:
@@ -113,7 +157,9 @@ def main() -> None:
     parser = loopback.port_parser("Serve RapidOCR on loopback.", default=9100)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model (default 1)")
     options = parser.parse_args()
-    serving.serve(name="OCR", apis=[OcrApi(threads=options.threads)], port=options.port)
+    serving.serve(
+        name="OCR", apis=[OcrApi(threads=options.threads)], port=options.port, middlewares=[BareImages]
+    )
 
 
 if __name__ == "__main__":

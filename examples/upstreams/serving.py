@@ -7,7 +7,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 import litserve
 
@@ -17,14 +19,16 @@ from examples.upstreams.loopback import HOST
 READY_POLL_SECONDS = 0.1
 
 
-def serve(*, name: str, apis: list[litserve.LitAPI], port: int) -> None:
+def serve(
+    *, name: str, apis: list[litserve.LitAPI], port: int, middlewares: Sequence[Callable[..., Any]] = ()
+) -> None:
     """Serve the APIs on loopback until SIGTERM or SIGINT, and print one line once requests are answered.
 
     One HTTP process; one inference process per API. LitServe itself does not handle SIGTERM: its
     children would live on.
     """
     _stop_on_signals()
-    server = litserve.LitServer(apis, accelerator="cpu", timeout=120)
+    server = litserve.LitServer(apis, accelerator="cpu", timeout=120, middlewares=[*middlewares])
     threading.Thread(target=_announce, args=(name, port), daemon=True).start()
     try:
         with contextlib.suppress(KeyboardInterrupt):

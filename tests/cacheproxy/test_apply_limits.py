@@ -13,7 +13,8 @@ pytestmark = pytest.mark.django_db
 
 LIMITED = CATALOG.replace(
     "    prices:\n",
-    "    limits: {requests_per_minute: 60, tokens_per_minute: 90000, count_hits: true}\n    prices:\n",
+    "    limits: {requests_per_minute: 60, tokens_per_minute: 90000, count_hits: true, enable_cache: false}\n"
+    "    prices:\n",
 ).replace(
     "plan: standard}",
     """plan: standard,
@@ -28,6 +29,7 @@ def test_limits_and_budgets_are_applied_and_told(run: Run) -> None:
     assert "+ tenant acme: budget of a day hard 9.5" in lines
     plan = Plan.objects.get()
     assert (plan.requests_per_minute, plan.tokens_per_minute, plan.count_hits) == (60, 90_000, True)
+    assert not plan.enable_cache
     assert (plan.concurrent_requests, plan.drain_seconds) == (None, 30)
     assert run(LIMITED) == ["Nothing to change."]
 

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from cacheproxy.redis_connection import MAX_DUE, STALLED_BUDGETS
 from cacheproxy.redis_link import (
-    MAX_DUE,
-    STALLED_BUDGETS,
     RedisAway,
     RedisLink,
     RedisRefused,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from config.celery import app, broker_url
+from config.celery import app, broker_options, broker_url
+from config.env import MissingSetting
 
 
 @pytest.mark.parametrize(
@@ -12,10 +13,21 @@ from config.celery import app, broker_url
         ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
         ("redis://cache:6379/1", "redis://cache:6379/1"),
         ("rediss://user:secret@cache/0", "rediss://user:secret@cache/0"),
+        ("redis+sentinel://:pw@a:1,b:2/main/3", "sentinel://:pw@a:1/3;sentinel://:pw@b:2/3"),
     ],
 )
 def test_the_broker_is_the_same_redis(redis_url: str, broker: str) -> None:
     assert broker_url(redis_url) == broker
+
+
+def test_celery_is_told_the_masters_name() -> None:
+    assert broker_options("redis+sentinel://a:1,b:2/main") == {"master_name": "main"}
+    assert broker_options("redis://cache:6379/1") == {}
+
+
+def test_a_cluster_is_no_broker() -> None:
+    with pytest.raises(MissingSetting, match="BROKER_URL"):
+        broker_url("redis+cluster://a:1")
 
 
 def test_every_scheduled_task_exists() -> None:

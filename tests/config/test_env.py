@@ -53,6 +53,30 @@ def test_production_does_not_start_without_its_secrets(missing: str) -> None:
     assert run.stderr == f"zerorate: {missing} is not set: give it as {missing} or {missing}_FILE.\n"
 
 
+def test_a_choice_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.choice("MEMORY_CACHE_POLICY", ["lru", "lfu"], "lru") == "lru"
+    monkeypatch.setenv("MEMORY_CACHE_POLICY", "lfu")
+    assert env.choice("MEMORY_CACHE_POLICY", ["lru", "lfu"], "lru") == "lfu"
+    monkeypatch.setenv("MEMORY_CACHE_POLICY", "fifo")
+    with pytest.raises(env.MissingSetting, match="MEMORY_CACHE_POLICY must be one of lru, lfu, not 'fifo'"):
+        env.choice("MEMORY_CACHE_POLICY", ["lru", "lfu"], "lru")
+
+
+def test_bad_encryption_keys_stop_the_gateway_and_are_not_told() -> None:
+    environment = os.environ | {
+        "DATABASE_URL": "postgresql://db/zerorate",
+        "KEY_PEPPER": "given",
+        "CACHE_ENCRYPTION_KEYS": "a:c2hvcnQ=",
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", "import config.gateway"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.endswith("CACHE_ENCRYPTION_KEYS: key 1 has 5 bytes; it needs 32.\n")
+    assert "c2hvcnQ" not in run.stderr
+
+
 def test_a_number_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOICE_DUE_DAYS", "soon")
     with pytest.raises(env.MissingSetting, match="INVOICE_DUE_DAYS must be a whole number, not 'soon'"):

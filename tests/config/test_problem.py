@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.errors import BillingError, PaymentRefused
+from cacheproxy.errors import CacheError
 from config import urls
 from config.problem import CONTENT_TYPE, DOMAIN_ERRORS
 from metering.errors import MeteringError
@@ -58,7 +59,7 @@ def test_an_error_of_the_domain_keeps_its_code_and_status(client: Client) -> Non
 
 
 def test_every_app_s_errors_are_known() -> None:
-    assert set(DOMAIN_ERRORS) == {TenantError, MeteringError, BillingError}
+    assert set(DOMAIN_ERRORS) == {TenantError, MeteringError, BillingError, CacheError}
 
 
 def test_a_defect_tells_nothing(client: Client) -> None:

@@ -50,6 +50,16 @@ def test_the_same_image_is_read_the_same_way_twice(ocr_url: str) -> None:
     assert _read(ocr_url, request).json() == _read(ocr_url, request).json()
 
 
+def test_all_forms_of_an_image_are_read_alike(ocr_url: str) -> None:
+    png = PAPER[2].png
+    whole = requests.post(f"{ocr_url}/predict", data=png, headers={"content-type": "image/png"}, timeout=60)
+    form = requests.post(f"{ocr_url}/predict", files={"image": ("a.png", png, "image/png")}, timeout=60)
+    data_url = _read(ocr_url, {"image": f"data:image/png;base64,{_encoded(png)}"})
+    plain = _read(ocr_url, {"image": _encoded(png)})
+    assert plain.json() == data_url.json() == form.json() == whole.json()
+    assert plain.status_code == whole.status_code == 200
+
+
 def test_a_blank_page_has_no_text_and_costs_its_pixels(ocr_url: str) -> None:
     page = io.BytesIO()
     Image.new("RGB", (280, 280), "white").save(page, "PNG")
@@ -63,6 +73,7 @@ def test_a_blank_page_has_no_text_and_costs_its_pixels(ocr_url: str) -> None:
         ({}, "must be a string"),
         ({"image": 7}, "must be a string"),
         ({"image": "%%%"}, "not base64"),
+        ({"image": "data:image/png,abcd"}, "not base64"),
         ({"image": "bm90IGFuIGltYWdl"}, "not a readable PNG or JPEG"),
         ({"image": _encoded(PAPER[0].png[:900])}, "not a readable PNG or JPEG"),
     ],

@@ -16,10 +16,12 @@ import msgspec
 
 from billing.money import billionths
 from billing.rating.price_book import PriceBook
+from cacheproxy.cache.epochs import Epochs, Invalidation, Place
 from cacheproxy.gateway.catalog.tariff import Tariff, tariff_at
 from cacheproxy.gateway.limits.rules import Budget, KeyLimits, PlanLimits
 from cacheproxy.gateway.upstreams.secrets import read_secret
 from cacheproxy.policy import CachePolicy
+from cacheproxy.rules import ModelRules
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,8 @@ class Model(msgspec.Struct, frozen=True):
     protocol: str
     targets: tuple[Target, ...]
     retry: Literal["safe", "any"]
-    cache: CachePolicy
+    rules: ModelRules
+    """How its answers are cached."""
     metering: dict[str, Any]
     upstream_digest: bytes
     """Stands for targets and metering rule in the cache key: another server, or count, is another answer.
@@ -97,6 +100,8 @@ class Access(msgspec.Struct, frozen=True):
     """Empty: every model of the plan."""
     allowed_networks: tuple[Network, ...] = ()
     """Empty: the key may be used from anywhere."""
+    keep_content: bool = False
+    """Whether the tenant lets its requests be kept."""
 
     def __repr__(self) -> str:
         return f"<Access {self.public_id} of {self.tenant_slug}>"  # secrets stay out of logs
@@ -128,6 +133,7 @@ class Catalog:
         """Counts changes of the keys and plans."""
         self.models: dict[str, Model] = {}
         self.plans: dict[int, Plan] = {}
+        self.epochs = Epochs()
         self._accesses: dict[bytes, Access] = {}
         self._tariffs: dict[tuple[int, str], Tariff] = {}
 
@@ -208,10 +214,12 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
                 tokens_per_minute=row["tokens_per_minute"],
                 concurrent_requests=row["concurrent_requests"],
                 max_output_tokens=row["max_output_tokens"],
+                enable_cache=row["enable_cache"],
             ),
             budgets=known.budgets if known else read_budgets(row["budgets"]),
             allowed_models=frozenset(row["allowed_models"]),
             allowed_networks=tuple(map(ip_network, row["allowed_networks"])),
+            keep_content=row["keep_content"],
         )
     return accesses
 
@@ -235,10 +243,22 @@ def read_model(row: Row) -> Model:
         protocol=protocol,
         targets=targets,
         retry=row["retry"],
-        cache=msgspec.json.decode(row["cache"] or "{}", type=CachePolicy),
+        rules=ModelRules(msgspec.json.decode(row["cache"] or "{}", type=CachePolicy)),
         metering=msgspec.json.decode(row["metering"] or "{}"),
         upstream_digest=msgspec.json.encode([protocol, places, row["metering"]]),
     )
+
+
+def read_invalidation(row: Row) -> Invalidation:
+    """Return the invalidation in a row of ``gateway_invalidations``."""
+    place = Place(
+        model=row["model"],
+        version=row["version"],
+        session=row["session"].encode(),
+        tag=row["tag"].encode(),
+        key=row["key"].encode(),
+    )
+    return Invalidation(row["epoch"], row["tenant_id"], place)
 
 
 def _with_secret(target: Target) -> Target:

@@ -2,8 +2,9 @@
 
 One connection per gateway process listens, reads and looks up unknown keys. A notification on
 ``zerorate_access`` carries a tenant id and reloads that tenant's keys; one on ``zerorate_catalog`` reloads
-models and prices. Bursts are taken together. After a lost connection, and every ``reload_seconds``, all of it
-is read again. While PostgreSQL is away the last copy serves.
+models and prices; bursts of both are taken together. One on ``zerorate_invalidations`` carries the invalidation and
+is heeded at once. After a lost connection, and every ``reload_seconds``, all of it is read again; invalidations that
+were not heard of, with every heartbeat. While PostgreSQL is away the last copy serves.
 """
 
 import asyncio
@@ -11,12 +12,15 @@ import logging
 import time
 from typing import Any
 
-from cacheproxy.gateway.catalog.catalog import Access, Catalog
+import msgspec
+
+from cacheproxy.gateway.catalog.catalog import Access, Catalog, read_invalidation
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.database import AWAY, DatabaseAway, connect, describe
 from cacheproxy.gateway.tasks import end
 
 logger = logging.getLogger(__name__)
+_decode = msgspec.json.Decoder().decode
 
 BURST_SECONDS = 0.02
 LOAD_SECONDS = 30.0
@@ -31,6 +35,10 @@ _TENANT = "SELECT * FROM gateway_access WHERE tenant_id = $1"
 _KEY = "SELECT * FROM gateway_access WHERE key_digest = $1"
 _MODELS = "SELECT * FROM gateway_catalog"
 _PLANS = "SELECT * FROM gateway_price_book"
+_INVALIDATIONS = (
+    "SELECT max(epoch) AS epoch, tenant_id, model, version, session, tag, key FROM gateway_invalidations"
+    " WHERE epoch > $1 GROUP BY tenant_id, model, version, session, tag, key ORDER BY 1"
+)
 
 
 class Feed:
@@ -44,6 +52,7 @@ class Feed:
         self._wake = asyncio.Event()
         self._stale_tenants: set[int] = set()
         self._stale_catalog = False
+        self._epochs_read = 0
         self._unknown: dict[bytes, float] = {}
         self._lookups = 0
         self._away = False
@@ -126,6 +135,7 @@ class Feed:
         self._connection = connection
         await connection.add_listener("zerorate_access", self._access_changed)
         await connection.add_listener("zerorate_catalog", self._catalog_changed)
+        await connection.add_listener("zerorate_invalidations", self._invalidated)
         await self._reload_all()
         self._catalog.loaded = True
 
@@ -138,7 +148,7 @@ class Feed:
                     await self._wake.wait()
                 await asyncio.sleep(BURST_SECONDS)
             except TimeoutError:
-                await self._fetch("SELECT 1", timeout_seconds=self._settings.database_timeout_seconds)
+                await self._read_invalidations()
             self._wake.clear()
             if time.monotonic() >= reload_at:
                 await self._reload_all()
@@ -149,8 +159,15 @@ class Feed:
     async def _reload_all(self) -> None:
         self._stale_tenants.clear()
         self._unknown.clear()
+        await self._read_invalidations()
         self._catalog.replace_accesses(await self._fetch(_ACCESSES))
         await self._reload_catalog()
+
+    async def _read_invalidations(self) -> None:
+        """Heed what was committed since it was read last: epochs are committed in their order."""
+        for row in await self._fetch(_INVALIDATIONS, self._epochs_read):
+            self._catalog.epochs.take(read_invalidation(row))
+            self._epochs_read = row["epoch"]
 
     async def _reload_stale(self) -> None:
         while self._stale_tenants:
@@ -184,6 +201,9 @@ class Feed:
     def _access_changed(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         self._stale_tenants.add(int(str(payload)))
         self._wake.set()
+
+    def _invalidated(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        self._catalog.epochs.take(read_invalidation(_decode(str(payload))))
 
     def _catalog_changed(self, _connection: Any, _pid: int, _channel: str, _payload: object) -> None:
         self._stale_catalog = True

@@ -47,7 +47,7 @@ class AtOnce:
     def lead(self, ask: Ask, work: Work, give: Give) -> None:
         """Let *give* have what *work*, which *ask* leads, comes to."""
         leave = self._delivery.listen(work, ask)
-        work.result.add_done_callback(partial(self._end_work, ask, give, leave))
+        work.on_end = partial(self._end_work, ask, give, leave, work.result)
 
     def _end_hit(self, ask: Ask, found: Found, give: Give, problem: GatewayError | None) -> None:
         if problem is None:

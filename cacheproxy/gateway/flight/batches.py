@@ -15,9 +15,12 @@ import msgspec
 
 from billing.money import allocate
 from cacheproxy.cache.answer import KeptQuality, StoredAnswer
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.flight.absences import Absences
 from cacheproxy.gateway.flight.work import Led
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.keeping import items_to_keep
 from cacheproxy.gateway.recording.event import usage_event
 from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.recording.recorder import Recorder
@@ -51,8 +54,10 @@ AskUpstream = Callable[[InferenceRequest], Awaitable[Computed | Led]]
 class Batches:
     """Answers batches from the cache and the upstream together."""
 
-    def __init__(self, tiers: Tiers, recorder: Recorder) -> None:
+    def __init__(self, tiers: Tiers, recorder: Recorder, sightings: Sightings, absences: Absences) -> None:
         self._tiers = tiers
+        self._absences = absences
+        self._sightings = sightings
         self._recorder = recorder
 
     async def lead(self, ask: Ask, batch: Batch, ask_upstream: AskUpstream) -> Led:
@@ -68,6 +73,7 @@ class Batches:
         fresh: dict[bytes, StoredAnswer] = {}
         computed = None
         if missing:
+            self._absences.explain(ask, keys[missing[0]])
             result = await ask_upstream(batch.asking(missing))
             if isinstance(result, Led):
                 return result
@@ -76,10 +82,17 @@ class Batches:
         all_answers = known | fresh
         hits = [all_answers[key] for place, key in enumerate(keys) if place not in set(missing)]
         await self._record(ask, computed, hits)
-        kept = [*fresh.items()] if computed is not None and computed.measured.quality != "suspect" else []
-        for key, stored in kept if ask.may_store else ():
+        kept: Mapping[bytes, StoredAnswer] = {}
+        if computed is not None and computed.measured.quality != "suspect":
+            kept = await items_to_keep(ask, computed.parsed, fresh)
+        may_share = len(kept) == len(fresh)
+        if kept and ask.facts.rules.policy.admit_after > 1:
+            seen = await self._sightings.among(kept, ask.call.now_ms)
+            kept = {key: stored for key, stored in kept.items() if key in seen}
+        for key, stored in kept.items():
             self._tiers.memory.put(key, stored)
-        return _joined(ask, batch, [all_answers[key] for key in keys], computed, hits, kept)
+        led = _joined(ask, batch, [all_answers[key] for key in keys], computed, hits, kept)
+        return led if may_share else led._replace(stored=None)
 
     async def _known(self, ask: Ask, keys: Sequence[bytes]) -> dict[bytes, StoredAnswer]:
         if not ask.may_read:
@@ -147,7 +160,7 @@ def _joined(
     answers: Sequence[StoredAnswer],
     computed: Computed | None,
     hits: Sequence[StoredAnswer],
-    kept: list[tuple[bytes, StoredAnswer]],
+    kept: Mapping[bytes, StoredAnswer],
 ) -> Led:
     served = [("exact", _sum(hits))] if hits else []
     if computed is not None:
@@ -156,13 +169,13 @@ def _joined(
     total = _sum([used for _, used in served])
     body = batch.join([stored.body for stored in answers], UsageReport(total.pools, 0, total.units))
     costs = ask.tariff.cost_headers(*parts)
-    provenance = _provenance(ask, len(answers), hits)
+    provenance = _provenance(ask, len(answers), hits, stored=bool(kept))
     headers = [*(computed.headers if computed else ()), *provenance, *costs]
     answer = Answer((JSON,), body)
     shared = None
     if total.quality != "suspect":
         shared = ask.stored(answer, total.pools, units=total.units, quality=total.quality)
-    return Led(200, answer, headers, shared, parts, kept if ask.may_store else [], is_whole=True)
+    return Led(200, answer, headers, shared, parts, [*kept.items()], is_whole=True)
 
 
 def _sum(parts: Sequence[Measured | StoredAnswer]) -> Measured:
@@ -179,10 +192,10 @@ def _sources(hits: Sequence[StoredAnswer]) -> bytes:
     return msgspec.json.encode({"items": len(hits), "sources": dict(busiest)})
 
 
-def _provenance(ask: Ask, items: int, hits: Sequence[StoredAnswer]) -> list[Header]:
+def _provenance(ask: Ask, items: int, hits: Sequence[StoredAnswer], *, stored: bool) -> list[Header]:
     """Return where the answer comes from; of one that was all there, the age and the end of its oldest parts."""
     if len(hits) < items:
-        return [(b"cache-status", _miss_status(ask, items, len(hits)))]
+        return [(b"cache-status", _miss_status(ask, items, len(hits), stored=stored))]
     now_ms = ask.call.now_ms
     ttl_seconds = (min(hit.expires_at_ms for hit in hits) - now_ms) // 1000
     return [
@@ -192,7 +205,8 @@ def _provenance(ask: Ask, items: int, hits: Sequence[StoredAnswer]) -> list[Head
     ]
 
 
-def _miss_status(ask: Ask, items: int, hits: int) -> bytes:
+def _miss_status(ask: Ask, items: int, hits: int, *, stored: bool) -> bytes:
+    said = b"; stored" if stored else b""
     if hits:
-        return b"zerorate; fwd=partial; stored; detail=hits-%d-of-%d" % (hits, items)
-    return b"zerorate; fwd=" + ask.outcome.encode() + (b"; stored" if ask.may_store else b"")
+        return b"zerorate; fwd=partial%b; detail=hits-%d-of-%d" % (said, hits, items)
+    return b"zerorate; fwd=" + ask.outcome.encode() + said

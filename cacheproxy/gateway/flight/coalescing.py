@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer
+from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.flight.rendezvous import (
@@ -21,7 +21,6 @@ from cacheproxy.gateway.flight.rendezvous import (
     Message,
     Over,
     Rendezvous,
-    done,
 )
 from cacheproxy.gateway.flight.work import Found, Led, Work
 from cacheproxy.gateway.understanding import Ask
@@ -54,11 +53,11 @@ class Coalescing:
             await self._rendezvous.stop()
 
     def under_way(self, ask: Ask) -> Work | None:
-        """Return the work that *ask* may listen to."""
+        """Return the work that *ask* may listen to: none that began before an invalidation that may concern it."""
         if not ask.may_share or ask.facts.key is None:
             return None
         work = self._works.get(ask.facts.key)
-        return None if work is None or work.result.done() else work
+        return None if work is None or work.result.done() or work.leader.facts.era.is_over else work
 
     def announce(self, work: Work) -> None:
         """Let others listen to *work*, where its leader's call may be shared."""
@@ -81,7 +80,7 @@ class Coalescing:
         while time.monotonic() < give_up_at:
             claim = await self._claim(self._rendezvous, ask)
             if claim.answer is not None and ask.is_young_enough(claim.answer, _now_ms()):
-                return Found(claim.answer, "exact")
+                return Found(claim.answer, "exact", tier="redis")
             if claim.holder is None:
                 break
             found = await self._follow(self._rendezvous, work, claim.holder)
@@ -104,10 +103,17 @@ class Coalescing:
             return
         if self._works.get(key) is work:
             del self._works[key]
-            for tell in self._afar.pop(key, {}).values():
-                tell(done(key, stored) if stored is not None else Over(key))
+            await self._tell_afar(key, stored)
         if self._rendezvous is not None:
             self._rendezvous.release(key, ask.call.event_id)
+
+    async def _tell_afar(self, key: bytes, stored: StoredAnswer | None) -> None:
+        """Tell the gateways that listen to *key* what came of it."""
+        listeners = self._afar.pop(key, {})
+        if listeners and self._rendezvous is not None:
+            message = Over(key) if stored is None else await self._rendezvous.done(key, stored)
+            for tell in listeners.values():
+                tell(message)
 
     async def _keep(self, redis: RedisCache, work: Work, name: bytes, answer: StoredAnswer) -> None:
         ask = work.leader
@@ -127,7 +133,7 @@ class Coalescing:
         stored = await self._tiers.fetch(ask.facts.key, ask.call.now_ms)
         if stored is None or not ask.is_young_enough(stored, ask.call.now_ms):
             return None
-        return Found(stored, "exact")
+        return Found(stored, "exact", tier="redis")
 
     async def _claim(self, rendezvous: Rendezvous, ask: Ask) -> Claim:
         """Return the claim's result; without Redis there is nobody to meet."""
@@ -162,10 +168,12 @@ class Coalescing:
                     if (await self._claim(rendezvous, work.leader)).holder == holder:
                         continue
                     break
-                if isinstance(message, Done) and (stored := decode_answer(message.answer)) is not None:
+                if isinstance(message, Done) and (stored := await rendezvous.received(message)) is not None:
                     self._tiers.memory.put(key, stored)
                     if work.begun and not work.ended:
                         break  # its last chunks were lost on the way
+                    if not work.begun and work.leader.has_ended(stored):
+                        break
                     return Found(stored, "coalesced")
                 if not (isinstance(message, Chunk) and _take(work, message)):
                     break
@@ -176,7 +184,9 @@ class Coalescing:
     def _welcome(self, key: bytes, who: bytes, tell: Tell) -> None:
         """Answer another gateway that asks for *key*: what there is so far, and from now on what comes."""
         work = self._works.get(key)
-        if work is None or work.remote:
+        if work is None or work.remote or work.leader.facts.era.is_over:
+            if work is not None and self._rendezvous is not None:
+                self._rendezvous.release(key, work.leader.call.event_id)
             tell(Over(key))
             return
         for number, part in enumerate(work.chunks):

@@ -14,6 +14,7 @@ from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.flight.work import Found, Led, Work
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.keeping import still_marked
 from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.recording.event import Outcome, usage_event
@@ -223,13 +224,14 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 def hit_event(ask: Ask, found: Found) -> UsageEvent:
     """Return the event of a hit; its call knows it from now on."""
     stored = found.stored
+    ask.call.found = found
     return usage_event(
         ask,
         stored,
         outcome=_outcome(found),
         status=200,
         source_event=stored.source_event,
-        raw_usage=_stale_note(ask, found),
+        raw_usage=_note(ask, found),
     )
 
 
@@ -238,12 +240,13 @@ def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
     stored, now_ms = found.stored, ask.call.now_ms
     answer = Answer(stored.headers, stored.body)
     if not ask.facts.as_kept:
-        answer = ask.dialect.give(ask.request(), answer)
+        answer = still_marked(ask.dialect.give(ask.request(), answer), stored)
     headers = [
         *answer.headers,
         (b"cache-status", _hit_status(ask, found)),
         (b"age", b"%d" % stored.age_seconds(now_ms)),
         *_lasting_headers(stored, ask.tariff, _outcome(found)),
+        *ask.key_headers,
     ]
     return headers, answer
 
@@ -268,10 +271,10 @@ def _hit_status(ask: Ask, found: Found) -> bytes:
     return b"zerorate; hit; fwd=stale;%b ttl=%d; detail=stale-if-error" % (answered, ttl_seconds)
 
 
-def _stale_note(ask: Ask, found: Found) -> bytes | None:
-    """Return what the event says of a stale answer, and why it was given."""
+def _note(ask: Ask, found: Found) -> bytes | None:
+    """Return what the event says of a stale answer, and why it was given; of any other, what its rules say."""
     if found.how != "stale":
-        return None
+        return ask.facts.rules.note
     age_seconds = found.stored.age_seconds(ask.call.now_ms)
     note = {"age_seconds": age_seconds, "upstream_status": found.failure_status or None}
     return document.write({"stale_if_error": note})

@@ -19,9 +19,12 @@ from cacheproxy.gateway.flight.misses import Misses
 from cacheproxy.gateway.flight.work import Found, Work
 from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from cacheproxy.gateway.idempotency import Idempotency
+from cacheproxy.gateway.keeping import screened
 from cacheproxy.gateway.limits.errors import REFUSALS
 from cacheproxy.gateway.understanding import Ask, Understanding
 
+MAX_AT_ONCE_BYTES = 262_144
+"""A longer body takes a millisecond or more to understand, and does so in a thread, beside other calls."""
 MAX_LEADERS = 3
 """How many calls of others one call listens to before it fails with the last one's problem."""
 
@@ -60,7 +63,10 @@ class Flight:
         if ask is None:
             caller = await self._door.let_in(call.headers, call.now, call.client)
             body = await call.body(self._door.body_limit(caller, self._settings.max_body_bytes))
-            ask = self._understand(call, caller, body)
+            if len(body) <= MAX_AT_ONCE_BYTES:
+                ask = self._understand(call, caller, body)
+            else:
+                ask = await asyncio.to_thread(self._understand, call, caller, body)
         if IDEMPOTENCY_KEY in call.headers:
             await self._idempotency.serve_once(ask, self._serve)
         else:
@@ -77,7 +83,8 @@ class Flight:
         caller = self._door.known(call.headers, call.now, call.client)
         if caller is None or b"content-encoding" in call.headers:
             return None
-        if len(body) > self._door.body_limit(caller, self._settings.max_body_bytes):
+        limit = self._door.body_limit(caller, self._settings.max_body_bytes)
+        if len(body) > min(limit, MAX_AT_ONCE_BYTES):
             return None
         ask = self._understand(call, caller, body)
         if caller.rules is not None or not ask.facts.as_kept or IDEMPOTENCY_KEY in call.headers:
@@ -85,7 +92,9 @@ class Flight:
         return self._remembered(ask)
 
     def lead(self, ask: Ask) -> Work | None:
-        """Begin the work for a plain question that nothing limits; None where `serve` is to answer it."""
+        """Begin the work for a plain question that nothing limits or screens; None where `serve` is to answer it."""
+        if ask.facts.rules.screen is not None or self._misses.refusals.of(ask) is not None:
+            return None
         if ask.caller.rules is not None or ask.controls.only_if_cached or ask.request().stream:
             return None
         if IDEMPOTENCY_KEY in ask.call.headers or len(self._under_way) >= self._settings.max_upstream_calls:
@@ -123,6 +132,9 @@ class Flight:
         return answer if answer is not None and ask.is_young_enough(answer, ask.call.now_ms) else None
 
     async def _give_from_cache_only(self, ask: Ask) -> None:
+        if ask.may_read and ask.batch(ask.request()) is not None:  # its items are kept, not the whole
+            await self._delivery.attend(self._begin(ask, alone=True), ask)
+            return
         found = await self._coalescing.find(ask) if ask.may_read else None
         if found is None:
             raise NotCached
@@ -134,6 +146,10 @@ class Flight:
         Who fails as a leader is replaced by one of those who listened. What cannot be shared, everybody asks for
         alone; and after so many failed leaders, the last one's failure is everybody's.
         """
+        if ask.facts.rules.screen is not None:
+            ask = await screened(ask)
+        if (refusal := self._misses.refusals.of(ask)) is not None:
+            return await self._delivery.give(ask, refusal)
         alone = False
         for attempt in range(1, MAX_LEADERS + 1):
             work = (None if alone else self._coalescing.under_way(ask)) or self._begin(ask, alone=alone)
@@ -163,7 +179,7 @@ class Flight:
         work = Work(ask, ask.request(), drain_seconds=limits.drain_seconds, drain_tokens=limits.drain_tokens)
         if not alone:
             self._coalescing.announce(work)
-        task = asyncio.create_task(self._misses.run(work))
+        task = work.task = asyncio.create_task(self._misses.run(work))
         self._under_way[task] = work
         task.add_done_callback(self._under_way.pop)
         return work

@@ -19,12 +19,16 @@ import msgspec
 
 from billing.money import ZERO
 from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
-from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits
+from cacheproxy.gateway.errors import GatewayError, InternalError, NobodyWaits, NotCached
+from cacheproxy.gateway.flight.absences import Absences
 from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.refusals import Refusals
 from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
 from cacheproxy.gateway.idempotency import recorded
+from cacheproxy.gateway.keeping import to_keep
 from cacheproxy.gateway.limits.grants import NO_GRANT, Grant
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.recording.event import usage_event
@@ -56,8 +60,12 @@ class Misses:
         recorder: Recorder,
         coalescing: Coalescing,
         limits: Limits,
+        sightings: Sightings,
     ) -> None:
-        self._batches = Batches(tiers, recorder)
+        self.refusals = Refusals()
+        self._absences = Absences(tiers.memory)
+        self._batches = Batches(tiers, recorder, sightings, self._absences)
+        self._sightings = sightings
         self._upstreams = upstreams
         self._tiers = tiers
         self._recorder = recorder
@@ -74,6 +82,7 @@ class Misses:
             logger.exception("The call %s failed inside the gateway.", work.leader.call.event_id)
             work.fail(InternalError())
         else:
+            self.refusals.note(work.leader, result, _now_ms())
             work.end(result)
         await self._coalescing.settle(work)
 
@@ -101,11 +110,13 @@ class Misses:
         return result
 
     async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
-        seconds = ask.facts.model.cache.stale_if_error_seconds
+        seconds = ask.facts.rules.policy.stale_if_error_seconds
         if not seconds or not ask.may_read or ask.facts.key is None:
             return None
         stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
-        return Found(stored, "stale", failure_status) if stored is not None else None
+        if stored is None or ask.has_ended(stored):
+            return None
+        return Found(stored, "stale", failure_status)
 
     async def _lead(self, work: Work) -> Led:
         """Ask the upstream, within the caller's limits.
@@ -132,6 +143,7 @@ class Misses:
         batch = work.leader.batch(work.request)
         if batch is not None:
             return await self._batches.lead(work.leader, batch, partial(self._compute, work))
+        self._absences.explain(work.leader, work.leader.facts.key)
         started_ns = time.perf_counter_ns()
         try:
             answer = await self._exchange(work, work.request)
@@ -147,8 +159,15 @@ class Misses:
         return _failure(work.leader, answer)
 
     async def _compute(self, work: Work, request: InferenceRequest) -> Computed | Led:
-        """Return what the upstream gives for some items of a batch; a failure as it is to be passed on."""
+        """Return what the upstream gives for some items of a batch; a failure as it is to be passed on.
+
+        Raises:
+            NotCached: the client wants to have nothing computed.
+            UpstreamError: the upstream failed, or its answer is none.
+        """
         ask, started_ns = work.leader, time.perf_counter_ns()
+        if ask.controls.only_if_cached:
+            raise NotCached
         upstream_answer = await self._exchange(work, request)
         assert upstream_answer is not None, "batches are not streamed"
         upstream_us = _since_us(started_ns)
@@ -167,14 +186,18 @@ class Misses:
         model = ask.facts.model
         agent = ask.call.headers.get(b"user-agent", b"").decode("latin-1") or None
         compose = partial(ask.dialect.upstream_call, request)
+        if not work.begin_reading():
+            raise UpstreamBroken
         try:
-            async with work.patience(), self._upstreams.exchange(model, compose, agent) as exchange:
+            async with self._upstreams.exchange(model, compose, agent) as exchange:
                 if work.reader is None or not (exchange.is_stream and exchange.status == 200):
                     return await exchange.read()
                 await _stream(work, exchange)
                 return None
-        except TimeoutError as failure:  # everybody has gone, and so has the time to read on
-            raise UpstreamBroken from failure
+        except asyncio.CancelledError as stop:
+            if work.was_broken_off():  # everybody has gone, and so has the time to read on
+                raise UpstreamBroken from stop
+            raise
         finally:
             work.heard_out()
 
@@ -204,18 +227,29 @@ class Misses:
         if not complete and measured.quality == "estimated" and not work.begun:
             return Led(status, answer, [*passed, _cache_status(ask)], None)
         recording = self._record(ask, measured, upstream_us, status)
-        await asyncio.sleep(0)  # the event is on its way now; the rest is worked out while PostgreSQL writes
-        shared = _shared(ask, measured, answer) if complete and status == 200 else None
+        to_share = await to_keep(ask, parsed, answer) if complete and status == 200 else None
+        shared = None if to_share is None else _shared(ask, measured, to_share)
         kept = []
-        if shared is not None and ask.facts.key is not None and dialect.lasts(work.request, parsed):
-            kept = [(ask.facts.key, shared)]
+        key = ask.facts.key
+        lasts = shared is not None and dialect.lasts(work.request, parsed)
+        if lasts and shared is not None and key is not None and await self._admits(ask, key):
+            kept = [(key, shared)]
         part = (ask.outcome, measured.pools, measured.units)
-        headers = [*passed, _cache_status(ask, stored=bool(kept)), *ask.tariff.cost_headers(part)]
+        headers = [
+            *passed,
+            _cache_status(ask, stored=bool(kept)),
+            *ask.key_headers,
+            *ask.tariff.cost_headers(part),
+        ]
         await recording
         work.used = measured
         for item in kept:
             self._tiers.memory.put(*item)
         return Led(status, answer, headers, shared, [part], kept, is_whole=complete)
+
+    async def _admits(self, ask: Ask, key: bytes) -> bool:
+        """Return whether the policy keeps the answer now, or when it is asked for again."""
+        return ask.facts.rules.policy.admit_after == 1 or await self._sightings.again(key, _now_ms())
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""
@@ -237,8 +271,8 @@ class Misses:
 
 
 def _shared(ask: Ask, measured: Measured, answer: Answer) -> StoredAnswer | None:
-    """Return a complete answer as others may have it; None where it may not be kept, or could not be priced."""
-    if ask.facts.key is None or not ask.may_store or measured.quality == "suspect":
+    """Return an answer as others may have it; None where its hits could not be priced."""
+    if measured.quality == "suspect":
         return None
     return ask.stored(
         answer,

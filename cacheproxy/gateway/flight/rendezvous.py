@@ -18,29 +18,33 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from cacheproxy.cache.answer import StoredAnswer, decode_answer, encode_answer
+from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.cache.redis import answer_name
 from cacheproxy.gateway.tasks import end
+from cacheproxy.redis_ear import listen
 from cacheproxy.redis_link import RedisAway, RedisLink, RedisRefused, Script
+from cacheproxy.redis_places import places_at
 
 logger = logging.getLogger(__name__)
 
 LEASE_MS = 3_000
 RENEW_SECONDS = 1.0
 POLL_SECONDS = 0.25
-RECONNECT_SECONDS = 0.5
+HEAD_BYTES = 32
+"""Of a stored value: its checksum and times are in it, so that no other value begins like this."""
 _CHANNEL = b"zerorate:gateway:"
 
 _CLAIM = Script.of("""
-local answer = redis.call('GET', KEYS[1])
-local holder = redis.call('GET', KEYS[2])
+local answer, holder = redis.pcall('GET', KEYS[1]), redis.pcall('GET', KEYS[2])
+if type(answer) == 'table' then answer = false end
+if type(holder) == 'table' then holder = false end
 if holder and holder:sub(1, #ARGV[4]) == ARGV[4] then holder = false end
 if not holder then
-    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra2'
+    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra4'
         and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
+        and (ARGV[5] == '' or answer:sub(1, #ARGV[5]) ~= ARGV[5])
     if not fresh then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
 end
 return {answer, holder}
@@ -125,9 +129,10 @@ _decoder = msgspec.msgpack.Decoder(Message)
 class Rendezvous:
     """One gateway's leases, and its ear and voice among the others."""
 
-    def __init__(self, link: RedisLink, redis_url: str) -> None:
+    def __init__(self, link: RedisLink, redis_url: str, codec: AnswerCodec) -> None:
         self._link = link
-        self._redis_url = redis_url.replace("redis+cluster", "redis", 1)  # any node of a cluster tells all
+        self._codec = codec
+        self._places = places_at(redis_url)
         self._name = secrets.token_hex(8).encode()
         self._held: dict[bytes, Holder] = {}
         self._following: dict[bytes, list[asyncio.Queue[Message]]] = {}
@@ -137,7 +142,8 @@ class Rendezvous:
     async def start(self, on_join: OnJoin) -> None:
         """Begin to listen and to renew. *on_join* answers gateways that ask."""
         self._on_join = on_join
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
+        ear = listen(self._places, _CHANNEL + self._name, self._hear)
+        self._tasks = [asyncio.create_task(ear), asyncio.create_task(self._renew())]
 
     async def stop(self) -> None:
         """Stop both; leases that are still held run out by themselves."""
@@ -147,32 +153,57 @@ class Rendezvous:
     async def claim(self, key: bytes, event_id: UUID, now_ms: int) -> Claim:
         """Return the fresh or stale answer under *key*, or who works on it; else the lease is ours.
 
-        A lease that an earlier work of this process has yet to let go is taken over.
+        A lease that an earlier work of this process has yet to let go is taken over. So is the place of an answer
+        that cannot be read here: damaged, or sealed with a key that this gateway does not have.
 
         Raises:
-            RedisAway: nobody knows.
+            RedisAway, RedisRefused: nobody knows.
         """
         ours = Holder(self._name, event_id)
-        names = [answer_name(key), _lease(key)]
-        value, holder = await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms, self._name)
-        answer = decode_answer(value) if value else None
+        value, holder = await self._ask(key, ours, now_ms)
+        answer = await self._codec.read(key, value) if value is not None else None
+        if value is not None and answer is None and holder is None:
+            _, holder = await self._ask(key, ours, now_ms, in_vain=value[:HEAD_BYTES])
         if holder is None:
             if answer is None or answer.expires_at_ms <= now_ms:
                 self._held[key] = ours
             return Claim(answer)
-        return Claim(answer, Holder.from_bytes(holder))
+        try:
+            return Claim(answer, Holder.from_bytes(holder))
+        except ValueError as problem:
+            raise RedisRefused("a lease is not as any gateway writes it") from problem
+
+    async def _ask(
+        self, key: bytes, ours: "Holder", now_ms: int, *, in_vain: bytes = b""
+    ) -> tuple[bytes | None, bytes | None]:
+        """Return the value under *key*, and its holder where that is not us; a value read *in_vain* is no answer."""
+        names = [answer_name(key), _lease(key)]
+        match await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms, self._name, in_vain):
+            case [(bytes() | None) as value, (bytes() | None) as holder]:
+                return value, holder
+        raise RedisRefused("a script's reply is not as the script gives it")
 
     async def keep(self, key: bytes, event_id: UUID, answer: StoredAnswer, now_ms: int) -> None:
-        """Store the answer that the lease was for and let the lease go, in one step.
+        """Store the answer that the lease was for and let the lease go, in one step; nothing if it is too large.
 
         Raises:
             RedisAway, RedisRefused: it may not be stored; the lease is not renewed any more.
         """
+        if not self._codec.takes(answer):
+            return
+        value = await self._codec.write(key, answer)
         ours, lifetime_ms = Holder(self._name, event_id), max(1, answer.kept_until_ms - now_ms)
         if self._held.get(key) == ours:
             del self._held[key]
-        value = encode_answer(answer)
         await self._link.run(_KEEP, [answer_name(key), _lease(key)], ours.to_bytes(), value, lifetime_ms)
+
+    async def done(self, key: bytes, answer: StoredAnswer) -> Done:
+        """Return the message that carries a whole answer."""
+        return Done(key, await self._codec.write(key, answer))
+
+    async def received(self, message: Done) -> StoredAnswer | None:
+        """Return the answer that *message* carries, if it can be read."""
+        return await self._codec.read(message.key, message.answer)
 
     def release(self, key: bytes, event_id: UUID) -> None:
         """Let others lead, if the lease is this event's. Nobody waits for it."""
@@ -208,16 +239,6 @@ class Rendezvous:
             for key, ours in self._held.items():
                 self._send(self._link.run(_RENEW, [_lease(key)], ours.to_bytes(), LEASE_MS))
 
-    async def _listen(self) -> None:
-        while True:
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                async with Redis.from_url(self._redis_url) as client, client.pubsub() as subscription:
-                    await subscription.subscribe(_CHANNEL + self._name)
-                    async for message in subscription.listen():
-                        if message["type"] == "message":
-                            self._hear(message["data"])
-            await asyncio.sleep(RECONNECT_SECONDS)
-
     def _hear(self, data: bytes) -> None:
         try:
             message = _decoder.decode(data)
@@ -230,11 +251,6 @@ class Rendezvous:
         else:
             for queue in self._following.get(message.key, ()):
                 queue.put_nowait(message)
-
-
-def done(key: bytes, answer: StoredAnswer) -> Done:
-    """Return the message that carries a whole answer."""
-    return Done(key, encode_answer(answer))
 
 
 def _lease(key: bytes) -> bytes:

@@ -46,6 +46,8 @@ class Found(NamedTuple):
     how: Literal["exact", "coalesced", "stale"]
     failure_status: int = 0
     """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
+    tier: Literal["memory", "redis"] = "memory"
+    """Where an exact one was found."""
 
 
 Result = Led | Found
@@ -53,6 +55,32 @@ Result = Led | Found
 
 class Work:
     """The state of one question. `run` by one task; listened to by as many calls as asked it."""
+
+    __slots__ = (
+        "_drain",
+        "_drain_seconds",
+        "_drain_tokens",
+        "_events_unheard",
+        "_given_up",
+        "_listeners",
+        "_passed",
+        "_reading",
+        "_stopped",
+        "_waiting",
+        "chunks",
+        "head",
+        "leader",
+        "on_chunk",
+        "on_end",
+        "reader",
+        "remote",
+        "request",
+        "result",
+        "shared",
+        "source_event",
+        "task",
+        "used",
+    )
 
     def __init__(
         self, leader: Ask, request: InferenceRequest, *, drain_seconds: float, drain_tokens: int
@@ -72,33 +100,42 @@ class Work:
         """What the answer took, as far as it came; None while nothing is known, or where it was found."""
         self.chunks: list[bytes] = []
         self.on_chunk: Callable[[bytes], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        """Called as soon as there is a result, before anything else is done."""
         self._passed: list[bytes] = []
         self._listeners = 0
         self._events_unheard = 0
         self._waiting: list[asyncio.Future[None]] = []
-        self._patience: asyncio.Timeout | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Which does the work."""
+        self._reading = False
+        self._given_up = False
+        self._stopped = False
         self._drain: asyncio.TimerHandle | None = None
         self._drain_seconds = drain_seconds
         self._drain_tokens = drain_tokens
 
     # -- the side of the worker ------------------------------------------------------------------------------
 
-    def patience(self) -> asyncio.Timeout:
-        """Return the time limit that the upstream is read under: none while somebody listens.
-
-        It is an `async with`; TimeoutError comes out of it when it has run out. `heard_out` ends it.
-        """
-        self._patience = asyncio.timeout_at(None if self._drain is None else self._drain.when())
-        return self._patience
+    def begin_reading(self) -> bool:
+        """Say that the upstream is read from now on, until `heard_out`; False where nobody wants that any more."""
+        self._reading = not self._given_up
+        return self._reading
 
     def heard_out(self) -> None:
         """Say that the upstream is through: nobody's patience matters any more."""
-        self._patience = None
+        self._reading = False
+
+    def was_broken_off(self) -> bool:
+        """Return whether it was `break_off` that cancelled the task just now; the task goes on then."""
+        return self._stopped and self.task is not None and not self.task.uncancel()
 
     def break_off(self) -> None:
         """Read the upstream no further, whoever listens."""
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        self._given_up = True
+        if self._reading and self.task is not None:
+            self._reading, self._stopped = False, True
+            self.task.cancel()
 
     def begin(self, head: tuple[Header, ...]) -> None:
         """Say what kind of stream comes."""
@@ -149,6 +186,7 @@ class Work:
     def join(self) -> None:
         """Listen."""
         self._listeners += 1
+        self._given_up = False
         self._end_drain()
 
     def leave(self) -> None:
@@ -208,6 +246,8 @@ class Work:
         return news
 
     def _tell(self) -> None:
+        if self.on_end is not None and self.result.done():
+            self.on_end()
         waiting, self._waiting = self._waiting, []
         for news in waiting:
             if not news.done():

@@ -19,6 +19,7 @@ class KeyLimits(msgspec.Struct, frozen=True):
     tokens_per_minute: int | None = None
     concurrent_requests: int | None = None
     max_output_tokens: int | None = None
+    enable_cache: bool = True
 
 
 class PlanLimits(KeyLimits, frozen=True):

@@ -5,7 +5,8 @@ one read, without a cursor in between: a fifth of the gateway's time for a batch
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ class Lane:
         self._ended: Ended | None = None
         self._failure: psycopg.Error | None = None
         self._writes = False
+        self._loop.add_reader(self._socket, self._read)
 
     @classmethod
     async def open(cls, settings: GatewaySettings, statement: str, *, application_name: str) -> Self:
@@ -67,7 +69,6 @@ class Lane:
         assert self._ended is None, "a lane is for one at a time"
         self._pgconn.send_query_prepared(NAME.encode(), (parameter,))
         self._ended, self._failure = ended, None
-        self._loop.add_reader(self._socket, self.look)
         if self._pgconn.flush():
             self._loop.add_writer(self._socket, self._write)
             self._writes = True
@@ -83,7 +84,7 @@ class Lane:
         await done
 
     async def fetch(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Run another statement, with `%s` for each of its *parameters*, and return its rows.
+        """Run another statement, inside a `transaction`, with `%s` for each of its *parameters*; return its rows.
 
         Raises:
             psycopg.Error: it failed, or the connection did.
@@ -91,9 +92,16 @@ class Lane:
         cursor = await self._connection.execute(query.encode(), parameters)
         return await cursor.fetchall() if cursor.description is not None else []
 
-    def transaction(self) -> Any:
-        """Return an `async with` that makes one transaction of what is fetched inside."""
-        return self._connection.transaction()
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Make one transaction of what is fetched inside; nothing else may be under way."""
+        self._loop.remove_reader(self._socket)  # psycopg waits for the socket itself
+        try:
+            async with self._connection.transaction():
+                yield
+        finally:
+            if self.is_open:
+                self._loop.add_reader(self._socket, self._read)
 
     def close(self) -> None:
         """Let go of the connection, whatever is under way on it; nobody is told of its end."""
@@ -104,21 +112,23 @@ class Lane:
 
     def look(self) -> None:
         """Take in what has come. The event loop does that by itself, between two of its turns."""
-        if self._ended is None:
-            return
+        if self._ended is not None:
+            self._read()
+
+    def _read(self) -> None:
         try:
             self._pgconn.consume_input()
             if self._writes:
                 self._write()
-            while not self._pgconn.is_busy():
+            while self._ended is not None and not self._pgconn.is_busy():
                 result = self._pgconn.get_result()
                 if result is None:
                     self._end()
-                    return
-                if result.status in FAILED:
+                elif result.status in FAILED:
                     self._failure = error_from_result(result)
         except psycopg.Error as failure:
             self._failure = failure
+            self._let_go()
             self._end()
 
     def _write(self) -> None:
@@ -127,7 +137,6 @@ class Lane:
             self._writes = False
 
     def _end(self) -> None:
-        self._let_go()
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(self._failure)

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import copy_context
 from functools import partial
 from uuid import UUID
 
@@ -60,10 +61,12 @@ class Recorder:
         """Whether a batch is being written, or about to."""
         self._settling: asyncio.Task[None] | None = None
         self._away = False
+        self._context = copy_context()
 
     async def start(self) -> None:
         """Begin to write, in this event loop. Without PostgreSQL it begins all the same, with the spool."""
         self._loop = asyncio.get_running_loop()
+        self._soon = partial(self._loop.call_soon, context=self._context)  # no call's: batches outlive calls
         try:
             await self._ledger.connect()
         except DatabaseAway as failure:
@@ -101,7 +104,7 @@ class Recorder:
         self._waiting.append((event, settle))
         if not self._busy:
             self._busy = True
-            self._loop.call_soon(self._go_on)  # what comes in this turn of the event loop shares a batch
+            self._soon(self._go_on)  # what comes in this turn of the event loop shares a batch
         elif len(self._waiting) % LOOK_EVENTS == 0:
             self._ledger.look()  # this turn of the event loop may be long
 
@@ -126,9 +129,9 @@ class Recorder:
     def _written(self, batch: Sequence[Waiting], started_ns: int, failure: psycopg.Error | None) -> None:
         if failure is None:
             self._metrics.batch_committed(len(batch), (time.perf_counter_ns() - started_ns) // 1000)
-            self._loop.call_soon(_tell_all, batch, {})  # so that the next batch is on its way before
+            self._soon(_tell_all, batch, {})  # so that the next batch is on its way before
             if len(self._waiting) < LOOK_EVENTS:
-                self._loop.call_soon(self._go_on)  # a turn of the event loop, and more may share
+                self._soon(self._go_on)  # a turn of the event loop, and more may share
             else:
                 self._go_on()
             return

@@ -54,11 +54,19 @@ FAMILIES: Mapping[str, Family] = {
     "recorder_spooled_events": Family("counter", "Usage events that went to the spool."),
     "recorder_withheld_events": Family("counter", "Usage events that nothing could keep: their answers were withheld."),
     "spool_batches": Family("gauge", "Batches in the spool, at the last look."),
+    "cache_hits": Family("counter", "Calls that the cache answered.", ("model", "tier")),
+    "cache_misses": Family("counter", "Calls that it could not answer, by why.", ("model", "reason")),
+    "cache_given_bytes": Family("counter", "Bytes of the answers that it gave.", ("model", "tier")),
+    "cache_given_age_seconds": Family("counter", "How old these answers were, in all.", ("model", "tier")),
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),
-    "memory_cache_evictions": Family("counter", "Answers that made room for others."),
+    "memory_cache_departures": Family("counter", "Answers that left memory, by why.", ("reason",)),
+    "memory_cache_misses": Family("counter", "Look-ups in memory without an answer, by why.", ("reason",)),
     "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
-    "redis_damaged_answers": Family("counter", "Stored answers that could not be read."),
+    "redis_damaged_answers": Family("counter", "Stored answers that were not as they had been written."),
+    "redis_foreign_answers": Family("counter", "Stored answers of another version, or sealed with unknown keys."),
+    "redis_breaker_state": Family("gauge", "0 closed, 1 half open, 2 open: Redis is left alone for being slow."),
+    "redis_breaker_openings": Family("counter", "How often Redis was left alone."),
     "limit_fallbacks": Family("counter", "Decisions on limits made without Redis."),
     "limit_settlements_left": Family("counter", "What calls used that Redis was never told; the sweep tells it."),
     "open_streams": Family("gauge", "Streams on their way to clients."),
@@ -73,7 +81,8 @@ FAMILIES: Mapping[str, Family] = {
 Labels = tuple[str, ...]
 Value = int | list[int]
 """A number; of a histogram its buckets, the one past the last bound, and the sum."""
-Reading = Callable[[], int | Mapping[str, int]]
+Readings = int | Mapping[str, int] | Mapping[Labels, int]
+Reading = Callable[[], Readings]
 
 
 class Snapshot(msgspec.Struct):
@@ -180,7 +189,7 @@ class Metrics:
         self._histograms["event_loop_lag_seconds"].observe(lag_us)
 
     def read(self, family: str, reading: Reading) -> None:
-        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per upstream."""
+        """Ask *reading* for *family* whenever the numbers are wanted: one number, or one per label."""
         self._readings[family] = reading
 
     def snapshot(self, pid: int) -> Snapshot:
@@ -196,14 +205,19 @@ class Metrics:
         for (name, labels), count in self._counts.items():
             families.setdefault(name, []).append((labels, count))
         for name, reading in self._readings.items():
-            families[name] = self._labelled(reading())
+            families[name] = self._labelled(name, reading())
         return Snapshot(pid, families)
 
-    def _labelled(self, value: int | Mapping[str, int]) -> list[tuple[Labels, Value]]:
+    def _labelled(self, name: str, value: Readings) -> list[tuple[Labels, Value]]:
         if isinstance(value, int):
             return [((), value)]
+        if FAMILIES[name].labels != ("upstream",):
+            return [
+                ((label,) if isinstance(label, str) else label, number) for label, number in value.items()
+            ]
         largest: dict[str, int] = {}
         for upstream, number in value.items():
+            assert isinstance(upstream, str)
             label = self._upstream[upstream]
             largest[label] = max(number, largest.get(label, number))
         return [((label,), number) for label, number in largest.items()]

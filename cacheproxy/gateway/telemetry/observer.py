@@ -3,7 +3,10 @@
 import logging
 
 from cacheproxy.gateway.call import Call
+from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.telemetry.metrics import Metrics
+from cacheproxy.gateway.telemetry.tally import Tally
+from metering.usage_event import UsageEvent
 
 calls = logging.getLogger("cacheproxy.gateway.calls")
 
@@ -11,8 +14,12 @@ calls = logging.getLogger("cacheproxy.gateway.calls")
 class Observer:
     """Looks at every metered call once, after its last byte."""
 
-    def __init__(self, metrics: Metrics, *, log_calls: bool) -> None:
+    def __init__(
+        self, metrics: Metrics, tally: Tally, kept_requests: KeptRequests, *, log_calls: bool
+    ) -> None:
         self._metrics = metrics
+        self._tally = tally
+        self._kept_requests = kept_requests
         self._log_calls = log_calls
 
     def over(self, call: Call) -> None:
@@ -21,6 +28,8 @@ class Observer:
         model = ask.facts.model.name if ask is not None else ""
         outcome = event.outcome if event is not None else call.ending
         metrics.call_ended(call.route.dialect.surface, model, outcome, call.status, elapsed_us)
+        if event is not None:
+            self._count(call, event)
         if event is not None and event.upstream_latency_us is not None:
             metrics.added(max(0, elapsed_us - event.upstream_latency_us))
             if call.streamed_after_us is not None:
@@ -31,6 +40,21 @@ class Observer:
             _log(call, model, outcome, elapsed_us)
         if call.trace is not None:
             call.trace.end(model, outcome)
+
+    def _count(self, call: Call, event: UsageEvent) -> None:
+        found, ask = call.found, call.ask
+        if ask is not None and ask.caller.access.keep_content:
+            self._kept_requests.note(call, ask)
+        if found is not None:
+            stored, tier = found.stored, found.tier if found.how == "exact" else found.how
+            age_ms = call.now_ms - stored.stored_at_ms
+            self._tally.hit(event.tenant_id, event.model, tier, len(stored.body), age_ms)
+        elif event.outcome == "coalesced":  # a stream, passed on as it came
+            self._tally.hit(event.tenant_id, event.model, "coalesced", 0, 0)
+        elif call.absence is not None:
+            self._tally.missed(event.tenant_id, event.model, call.absence)
+        else:
+            self._tally.hit(event.tenant_id, event.model, "batch", 0, 0)
 
 
 def _log(call: Call, model: str, outcome: str, elapsed_us: int) -> None:

@@ -20,8 +20,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
-from redis import Redis, RedisError
+from redis import RedisError
 
+from cacheproxy.counters import open_counters
 from tenants.models import User
 
 MARK = "ZERORATE_UP_HOME"
@@ -119,13 +120,11 @@ def _require_servers() -> None:
         raise CommandError(
             f"PostgreSQL cannot be reached: {reason}\nStart it, or unset DATABASE_URL."
         ) from error
-    client = Redis.from_url(settings.REDIS_URL)
     try:
-        client.ping()
+        with open_counters(settings.REDIS_URL) as client:
+            client.ping()
     except RedisError as error:
         raise CommandError(f"Redis cannot be reached: {error}\nStart it, or unset REDIS_URL.") from error
-    finally:
-        client.close()
 
 
 def _ensure_admin(home: Path) -> str:

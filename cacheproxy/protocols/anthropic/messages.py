@@ -1,6 +1,6 @@
 """Messages, plain and streamed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ class MessagesDialect(AnthropicDialect):
 
     surface = "messages"
     path = "/v1/messages"
+    default_temperature = 1.0
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return a message request, which may ask for a stream."""
@@ -48,6 +49,10 @@ class MessagesDialect(AnthropicDialect):
         content, ending = answer.get("content"), answer.get("stop_reason")
         whole = isinstance(content, list) and all(isinstance(block, dict) for block in content)
         return whole and isinstance(ending, str) and ending not in _UNFINISHED
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return the message's `stop_reason`."""
+        return (answer["stop_reason"],)
 
     def usage(
         self, request: InferenceRequest, answer: Any, metering: Mapping[str, Any], body_size: int

@@ -13,6 +13,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
 from cacheproxy.protocols import document
 from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.oip import tensors
@@ -27,6 +29,7 @@ from cacheproxy.protocols.request import (
     JsonDialect,
     UpstreamCall,
 )
+from cacheproxy.protocols.rounding import rounded, rounded_bytes
 from cacheproxy.protocols.sse import frame
 from metering.provider_usage import UsageReport
 
@@ -73,6 +76,26 @@ class InferDialect(JsonDialect):
         digests = [sha256(content).hexdigest() for content in question.binary]
         fields = document.without(question.fields, volatile_fields)
         return document.canonical([request.version, fields, digests])
+
+    def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
+        """Return the request with the elements of its inputs rounded, in the JSON and after it."""
+        question: Question = request.document
+        if question.fields is None:
+            return request
+        waiting = iter(question.binary)
+        inputs, binary = [], []
+        for tensor in question.fields["inputs"]:
+            if "data" in tensor:
+                inputs.append({**tensor, "data": rounded(tensor["data"], digits)})
+            else:
+                inputs.append(tensor)
+                binary.append(rounded_bytes(next(waiting), tensor["datatype"], digits))
+        fields = {**question.fields, "inputs": inputs}
+        return msgspec.structs.replace(request, document=Question(fields, tuple(binary), question.mixed))
+
+    def visible(self, request: InferenceRequest) -> Any:
+        """Return the JSON; null for a raw request."""
+        return request.document.fields
 
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the request for the upstream's own model, in the version asked for."""

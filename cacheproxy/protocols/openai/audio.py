@@ -61,6 +61,10 @@ class AudioDialect(OpenAIDialect):
         streamed = request.stream and _format(request) != "json"
         return document.canonical([document.without(fields, volatile_fields), described["files"], streamed])
 
+    def visible(self, request: InferenceRequest) -> Any:
+        """Return the text fields: an object with the list of each name's values."""
+        return multipart.described(request.document)["fields"]
+
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the form under the upstream's name of the model."""
         form: Form = request.document

@@ -1,6 +1,6 @@
 """Chat completions, plain and streamed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cacheproxy.protocols import document
@@ -11,6 +11,7 @@ from cacheproxy.protocols.openai.fields import (
     OpenAIDialect,
     asking_for_usage,
     checked,
+    finish_reasons,
     model_of,
     objects,
     read_object,
@@ -28,7 +29,7 @@ from cacheproxy.protocols.request import (
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
 
-_STATEFUL = (
+_STATEFUL = {
     "store",
     "background",
     "conversation",
@@ -37,7 +38,7 @@ _STATEFUL = (
     "search_parameters",  # xAI's search
     "enable_search",  # Qwen's search
     "plugins",  # OpenRouter's search and file readers
-)
+}
 _ANSWER_TEXTS = ("content", "refusal", "tool_calls", "function_call")
 
 
@@ -45,6 +46,7 @@ class ChatDialect(OpenAIDialect):
     """OpenAI's chat, as spoken by OpenAI and by most others."""
 
     surface = "chat.completions"
+    default_temperature = 1.0
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return a chat request. The model is in the body."""
@@ -61,8 +63,9 @@ class ChatDialect(OpenAIDialect):
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether no server-side state, search or tool is involved."""
         fields = request.document
-        stateless = all(fields.get(field) in (None, False) for field in _STATEFUL)
-        return stateless and all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
+        if any(fields[field] not in (None, False) for field in _STATEFUL & fields.keys()):
+            return False
+        return all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_completion_tokens`, or `max_tokens` as it was called before, for every choice."""
@@ -77,6 +80,10 @@ class ChatDialect(OpenAIDialect):
             return False
         choices = objects(answer.get("choices"))
         return bool(choices) and all(map(_has_ended_well, choices))
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return every choice's `finish_reason`."""
+        return finish_reasons(answer)
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return an estimate from the texts."""

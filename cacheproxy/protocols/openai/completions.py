@@ -1,6 +1,6 @@
 """Completions as they were before chat: a text, or several, goes on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cacheproxy.protocols import document
@@ -9,6 +9,7 @@ from cacheproxy.protocols.openai.assembly import FAILED_ENDINGS, CompletionAssem
 from cacheproxy.protocols.openai.fields import (
     OpenAIDialect,
     asking_for_usage,
+    finish_reasons,
     model_of,
     objects,
     read_object,
@@ -32,6 +33,7 @@ class CompletionsDialect(OpenAIDialect):
     """OpenAI's legacy completions, as vLLM and others still speak them."""
 
     surface = "completions"
+    default_temperature = 1.0
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return a completions request. One without a prompt (some servers take embeddings) is theirs to judge."""
@@ -62,6 +64,10 @@ class CompletionsDialect(OpenAIDialect):
             return False
         choices = objects(answer.get("choices"))
         return bool(choices) and all(map(_has_ended_well, choices))
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return every choice's `finish_reason`."""
+        return finish_reasons(answer)
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return an estimate from the texts; token lists count exactly, and an echoed prompt is no output."""

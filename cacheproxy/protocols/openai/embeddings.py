@@ -11,6 +11,7 @@ from cacheproxy.protocols.batch import divided, in_order, may_be_taken_apart, su
 from cacheproxy.protocols.estimate import text_tokens
 from cacheproxy.protocols.openai.fields import OpenAIDialect, checked, model_of, objects, read_object
 from cacheproxy.protocols.request import Batch, Dialect, Incoming, InferenceRequest, UpstreamCall
+from cacheproxy.protocols.rounding import rounded
 from metering import provider_usage
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
@@ -35,6 +36,11 @@ class EmbeddingsDialect(OpenAIDialect):
     def deciding(self, request: InferenceRequest) -> dict[str, Any]:
         """Return the fields that decide. One input alone, and a list of this one, ask for the same."""
         return {**super().deciding(request), "input": _inputs(request)}
+
+    def rounded(self, request: InferenceRequest, digits: int) -> InferenceRequest:
+        """Return the request with its inputs rounded, where they are numbers."""
+        fields = {**request.document, "input": rounded(request.document["input"], digits)}
+        return msgspec.structs.replace(request, document=fields)
 
     def upstream_call(self, request: InferenceRequest, upstream_model: str) -> UpstreamCall:
         """Return the request under the upstream's name of the model."""

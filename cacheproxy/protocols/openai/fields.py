@@ -1,6 +1,6 @@
 """What the surfaces of the `openai` protocol share: fields that are read alike, and what a usage looks like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cacheproxy.protocols import document
@@ -103,6 +103,11 @@ def reported(answer: Any) -> Mapping[str, Any] | None:
     if not isinstance(usage, dict):
         raise UsageMismatch(f"usage is {usage!r:.40}, not an object")
     return usage if any(usage.get(figure) for figure in _FIGURES) else None
+
+
+def finish_reasons(answer: Any) -> Collection[str]:
+    """Return why each choice of an answer ended; "" where that is not said."""
+    return {str(choice.get("finish_reason") or "") for choice in answer["choices"]}
 
 
 def read_object(body: bytes) -> dict[str, Any]:

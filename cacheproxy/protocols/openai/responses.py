@@ -12,7 +12,7 @@ A response repeats what its caller said of itself (`metadata` and the like). The
 not in the key; a kept response gets its new caller's words before it is given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cacheproxy.protocols import document
@@ -48,6 +48,7 @@ class ResponsesDialect(OpenAIDialect):
     """OpenAI's responses."""
 
     surface = "responses"
+    default_temperature = 1.0
     echoed = ("metadata", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
@@ -92,6 +93,11 @@ class ResponsesDialect(OpenAIDialect):
         if status == "incomplete" and isinstance(details, dict):
             return details.get("reason") in _GOOD_ENDINGS
         return bool(status == "completed")
+
+    def endings(self, answer: Any) -> Collection[str]:
+        """Return `completed`, or the reason for which the response is incomplete."""
+        details = answer.get("incomplete_details")
+        return (answer["status"] if not details else details["reason"],)
 
     def estimate(self, request: InferenceRequest, answer: Any) -> UsageReport:
         """Return an estimate from the texts."""

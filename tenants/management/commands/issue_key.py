@@ -58,6 +58,12 @@ class Command(BaseCommand):
             metavar="CIDR",
             help="that the key may be used from; repeatable; default: anywhere",
         )
+        parser.add_argument(
+            "--no-cache",
+            action="store_false",
+            dest="enable_cache",
+            help="its calls always ask the upstream, and nothing is kept",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Issue the key."""

@@ -6,9 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.cache.at_rest import AtRest
+from cacheproxy.cache.codec import AnswerCodec
 from metering.tokens import TokenPools
 
 NOW_MS = 1_800_000_000_000
+
+
+def make_codec() -> AnswerCodec:
+    """Return a codec as the gateway has it by default."""
+    return AnswerCodec(AtRest())
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from tests.cacheproxy.gateway.world import Answer, Client, World
 from tests.fakes.upstream import Behaviour, FakeUpstream, Received, answer
 
+CACHED = {"cache-control": "only-if-cached"}
+
 
 def vectors_for(*texts: str, tokens: int) -> Behaviour:
     """Answer as an embedder does whose vector is the length of the text."""
@@ -79,6 +81,22 @@ async def test_a_batch_that_is_all_known_asks_nobody(
         ("miss", 6),
         ("exact", 6),
     ]
+
+
+async def test_only_if_cached_wants_every_item_of_a_batch(
+    client: Client, upstream: FakeUpstream, world: World
+) -> None:
+    upstream.then(vectors_for("a", "bb", tokens=6))
+    await embed(client, "a", "bb")
+    known = await embed(client, "bb", "a", **CACHED)
+    refused = await embed(client, "bb", "ccc", **CACHED)
+    uncached = await embed(client, "bb", "a", **{"cache-control": "no-store, only-if-cached"})
+
+    assert lengths(known) == [2, 1]
+    assert known.headers["cache-status"].endswith("; detail=exact")
+    assert [(given.status, given.code) for given in (refused, uncached)] == [(504, "not_cached")] * 2
+    assert len(upstream.received) == 1
+    assert [event["outcome"] for event in await world.events()] == ["miss", "exact"]
 
 
 async def test_an_item_alone_and_in_a_list_share_a_key(client: Client, upstream: FakeUpstream) -> None:

@@ -87,6 +87,8 @@ def access_row(**changes: Any) -> dict[str, Any]:
         "max_output_tokens": None,
         "allowed_models": [],
         "allowed_networks": [],
+        "enable_cache": True,
+        "keep_content": False,
         "budgets": "[]",
     } | changes
 

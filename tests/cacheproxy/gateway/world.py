@@ -128,6 +128,17 @@ class World:
         )  # fmt: skip
         return api_key_id, key.text
 
+    async def invalidate(self, tenant_id: int | None = None, **place: str) -> int:
+        """Add an invalidation, and return its epoch."""
+        stated = {"model": "", "version": "", "session": "", "tag": "", "key": ""} | place
+        epoch: int = await self.sql.fetchval(
+            "INSERT INTO cacheproxy_cacheinvalidation"
+            " (tenant_id, model, version, session, tag, key, reason, made_by, via, made_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, '', 'test', 'command', now()) RETURNING epoch",
+            tenant_id, *stated.values(),
+        )  # fmt: skip
+        return epoch
+
     async def events(self) -> list[Any]:
         """Return every usage event, oldest first."""
         rows: list[Any] = await self.sql.fetch("SELECT * FROM metering_usageevent ORDER BY event_id")

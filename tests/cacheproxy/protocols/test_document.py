@@ -63,6 +63,14 @@ def test_what_is_no_pointer_is_refused(pointer: str) -> None:
         (["/meta/id", "/meta"], {"items": [{"id": 1}, {"id": 2}]}),
         (["/items/0/id", "/items/1/id"], {"meta": {"at": 1, "id": 2}, "items": [{}, {}]}),
         (["/items/0", "/items/1"], {"meta": {"at": 1, "id": 2}, "items": [None, None]}),
+        (["/items/*/id"], {"meta": {"at": 1, "id": 2}, "items": [{}, {}]}),
+        (["/items/*"], {"meta": {"at": 1, "id": 2}, "items": [None, None]}),
+        (["/*/id", "/*/*/id"], {"meta": {"at": 1}, "items": [{}, {}]}),
+        (["/*"], {}),
+        (
+            ["/meta/*/id", "/nothing/*", "/meta/at/*"],
+            {"meta": {"at": 1, "id": 2}, "items": [{"id": 1}, {"id": 2}]},
+        ),
         ([""], None),
         ([], {"meta": {"at": 1, "id": 2}, "items": [{"id": 1}, {"id": 2}]}),
     ],
@@ -82,7 +90,7 @@ values = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.dictionaries(texts, values), texts, values)
+@given(st.dictionaries(texts, values), texts.filter(lambda name: name != "*"), values)
 def test_any_field_can_be_pointed_to(holder: dict[str, Any], name: str, value: Any) -> None:
     pointer = "/" + name.replace("~", "~0").replace("/", "~1")
     with_it = {**holder, name: value}
@@ -109,3 +117,38 @@ def test_put_changes_a_copy() -> None:
 def test_put_where_nothing_is(pointer: str) -> None:
     with pytest.raises(LookupError):
         document.put({"a": {"b": [1, 2]}, "c": 3}, pointer, 5)
+
+
+HOLDER: dict[str, Any] = {"*": 1, "items": [{"id": 1}, {"name": 2}, 3], "meta": {"id": 4}}
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("", [HOLDER]),
+        ("/items/*/id", [1]),
+        ("/items/*", [{"id": 1}, {"name": 2}, 3]),
+        ("/*/id", [4]),
+        ("/items/1/name", [2]),
+        ("/meta/*", [4]),
+        ("/nothing/*", []),
+        ("/items/7", []),
+    ],
+)
+def test_a_path_leads_to_every_item_and_field(path: str, values: list[Any]) -> None:
+    assert list(document.found(HOLDER, path)) == values
+
+
+def test_in_a_plain_pointer_an_asterisk_is_a_name() -> None:
+    assert document.at(HOLDER, "/*") == 1
+    with pytest.raises(LookupError):
+        document.at(HOLDER, "/items/*")
+
+
+def test_everything_that_a_path_leads_to_is_changed_in_a_copy() -> None:
+    before = document.canonical(HOLDER)
+    changed = document.changed(HOLDER, "/items/*/id", lambda value: value + 1)
+    assert changed == {**HOLDER, "items": [{"id": 2}, {"name": 2}, 3]}
+    assert document.changed(HOLDER, "/no/*/where", str) == HOLDER
+    assert document.changed(5, "", str) == "5"
+    assert document.canonical(HOLDER) == before

@@ -8,6 +8,7 @@ import pytest
 EXTENSION = import_module("cacheproxy.migrations.0006_semantic_entries").EXTENSION
 
 
+@pytest.mark.django_db  # so that the database is made where this test runs alone
 def test_a_role_that_may_not_is_told_what_to_do(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("DROP EXTENSION vector CASCADE")  # undone with the transaction

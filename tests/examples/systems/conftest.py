@@ -1,5 +1,6 @@
 """One stack for all systems, and what it recorded of their calls."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from psycopg.rows import namedtuple_row
 
 from examples.stack import Stack, running_stack
 from examples.systems.gateway import Answer
+from examples.systems.system import NotInstalled, System, serving
 
 EVENTS = "SELECT * FROM metering_usageevent WHERE request_id = %s ORDER BY outcome DESC"
 
@@ -21,6 +23,15 @@ class Stage(NamedTuple):
     stack: Stack
     folder: Path
     ledger: psycopg.Connection[Any]
+
+    @contextlib.contextmanager
+    def serving(self, system: System) -> Iterator[str]:
+        """Run a system's servers and give its customer's key; skip where an environment could not be built."""
+        try:
+            with serving(system, self.stack, self.folder) as key:
+                yield key
+        except NotInstalled as missing:
+            pytest.skip(str(missing))
 
     def events(self, answer: Answer) -> list[Any]:
         """Return what was recorded of a call: of a batch that was part hit, part miss, the miss first."""

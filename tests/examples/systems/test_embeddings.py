@@ -9,7 +9,7 @@ import pytest
 
 from examples.systems import embeddings
 from examples.systems.gateway import Answer
-from examples.systems.system import call, serving
+from examples.systems.system import call
 from tests.examples.systems.conftest import Stage
 
 pytestmark = pytest.mark.journey
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.journey
 
 @pytest.fixture(scope="module")
 def key(stage: Stage) -> Iterator[str]:
-    with serving(embeddings.SYSTEM, stage.stack, stage.folder) as key:
+    with stage.serving(embeddings.SYSTEM) as key:
         yield key
 
 

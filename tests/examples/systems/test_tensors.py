@@ -9,7 +9,7 @@ import tritonclient.http as triton
 
 from examples.systems import tensors
 from examples.systems.gateway import Answer
-from examples.systems.system import call, serving
+from examples.systems.system import call
 from tests.examples.systems.conftest import Stage
 
 pytestmark = pytest.mark.journey
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.journey
 
 @pytest.fixture(scope="module")
 def key(stage: Stage) -> Iterator[str]:
-    with serving(tensors.SYSTEM, stage.stack, stage.folder) as key:
+    with stage.serving(tensors.SYSTEM) as key:
         yield key
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.rating.price_book import PriceBook
+from cacheproxy.cache.epochs import Epochs
 from cacheproxy.gateway.admission import caller_of
 from cacheproxy.gateway.call import Call
 from cacheproxy.gateway.catalog.catalog import Access, Catalog, Model, Plan, Subscription
@@ -19,6 +20,7 @@ from cacheproxy.gateway.understanding import Ask, Facts
 from cacheproxy.policy import CachePolicy
 from cacheproxy.protocols.registry import ELSEWHERE
 from cacheproxy.redis_link import RedisLink, open_link
+from cacheproxy.rules import ModelRules
 from metering.tokens import TokenPools
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -29,7 +31,7 @@ MODEL = Model(
     protocol="openai",
     targets=(),
     retry="safe",
-    cache=CachePolicy(),
+    rules=ModelRules(CachePolicy()),
     metering={},
     upstream_digest=b"",
 )
@@ -95,7 +97,15 @@ class Party:
         call = Call("/", ELSEWHERE, {}, _nothing, _nothing)
         tariff = tariff_at(self.plan.book, "small", call.now)
         assert tariff is not None
-        facts = Facts(MODEL, None, as_kept=True, output_limit=output)
+        facts = Facts(
+            MODEL,
+            MODEL.rules.base,
+            None,
+            as_kept=True,
+            shares=True,
+            output_limit=output,
+            era=Epochs().era(1, "small", "1"),
+        )
         return Ask(call, caller_of(self.access, 1, self.plan), PLAIN, body, facts, tariff, None)
 
     def counter(self, of: Budget) -> bytes:

@@ -16,6 +16,7 @@ from cacheproxy.gateway.limits.operations import FREE, Operation, RateShare, dec
 from cacheproxy.gateway.limits.rules import Budget
 from cacheproxy.gateway.limits.script import ARBITER, UNIT
 from cacheproxy.redis_link import RedisAway, RedisLink
+from cacheproxy.redis_places import OneServer
 from metering.tokens import TokenPools
 from tests.cacheproxy.gateway.limits.party import NANO, Party, budget, linked
 
@@ -143,7 +144,7 @@ async def test_spend_is_the_sum_of_charges_and_reservations_come_back(
     redis_url: str, steps: list[tuple[str, int, int]], losses: list[bool]
 ) -> None:
     limit = budget("0.0005")
-    link = Forgetful(redis_url, budget_seconds=5)
+    link = Forgetful(OneServer(redis_url), budget_seconds=5)
     link.losses = losses.copy()
     with redis.Redis.from_url(redis_url) as server:
         server.flushdb()

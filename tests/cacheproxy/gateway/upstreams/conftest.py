@@ -14,6 +14,7 @@ from cacheproxy.gateway.upstreams.exchange import UpstreamAnswer
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.policy import CachePolicy
 from cacheproxy.protocols.request import UpstreamCall
+from cacheproxy.rules import ModelRules
 from tests.fakes.upstream import Behaviour, FakeUpstream
 
 SETTINGS = GatewaySettings(database_url="", key_pepper="", max_answer_bytes=100_000)
@@ -45,7 +46,7 @@ def make_model(*targets: Target, retry: Any = "safe", name: str = "qwen") -> Mod
         protocol=targets[0].protocol,
         targets=targets,
         retry=retry,
-        cache=CachePolicy(),
+        rules=ModelRules(CachePolicy()),
         metering={},
         upstream_digest=b"",
     )

@@ -1,0 +1,167 @@
+"""Which stored answers still hold: invalidations as numbers, folded into the keys of the answers they concern.
+
+Every invalidation has a number, its *epoch*, and a place: the tenant, model, version, session, tag or key whose
+answers it ends. The epochs of the places that a call belongs to are part of its key, so that an invalidation
+takes one dict entry, whatever the number of answers that nobody will find again, and a hit pays nothing for it.
+
+What may be remembered with a key (`gateway/understanding.py`) stands on an `Era`, which is over as soon as an
+invalidation may concern it.
+"""
+
+from collections.abc import Callable, Collection
+from hashlib import sha256
+from typing import NamedTuple
+
+MAX_PLACES = 10_000
+"""Places that are told apart of one tenant; of more, those invalidated longest ago count as all that it has."""
+MAX_ERAS = 65_536
+EVERYBODY = 0
+
+
+class Place(NamedTuple):
+    """What an invalidation is about: the answers that match all that is stated. Nothing stated: all answers."""
+
+    model: str = ""
+    version: str = ""
+    session: bytes = b""
+    tag: bytes = b""
+    key: bytes = b""
+
+
+EVERYTHING = Place()
+
+
+class Invalidation(NamedTuple):
+    """An end of all answers of *place* that began to be computed before it."""
+
+    epoch: int
+    tenant_id: int
+    """`EVERYBODY`, or whose answers."""
+    place: Place
+
+
+class Tagged(NamedTuple):
+    """The tags that the call which paid for an answer named, whose they are, and the epoch in which it asked."""
+
+    tenant_id: int
+    epoch: int
+    tags: tuple[bytes, ...]
+
+
+class Era:
+    """What lasts for one tenant's calls of one model until the next invalidation that may concern them."""
+
+    __slots__ = ("_epochs", "began", "epoch", "is_over", "model", "tenant_id", "version")
+
+    def __init__(self, epochs: "Epochs", tenant_id: int, model: str, version: str, epoch: int) -> None:
+        self._epochs = epochs
+        self.tenant_id = tenant_id
+        self.model = model
+        self.version = version
+        self.epoch = epoch
+        """The latest invalidation of all these calls' answers."""
+        self.began = epochs.latest
+        """The latest invalidation of anything when this era began."""
+        self.is_over = False
+
+    def epoch_of(self, session: bytes, tags: Collection[bytes]) -> int:
+        """Return the latest invalidation that concerns a call in *session* with *tags*."""
+        if not session and not tags:
+            return self.epoch
+        epochs, own = self._epochs, (self.tenant_id, self.model, self.version)
+        of_session = epochs.of(*own, session=session) if session else 0
+        return max(self.epoch, of_session, *(epochs.of(*own, tag=tag) for tag in tags))
+
+    def key(self, key: bytes) -> bytes:
+        """Return where the answer of *key* is kept by now: elsewhere, once that key was invalidated."""
+        while self._epochs.latest_of_keys and (epoch := self._epochs.of_key(self.tenant_id, key)):
+            key = b"k1:" + sha256(b"%b/%d" % (key, epoch)).hexdigest().encode()
+        return key
+
+    def ends(self, tagged: Tagged) -> bool:
+        """Return whether an answer of this era's key has ended because one of its own tags was invalidated since."""
+        if tagged.epoch >= self._epochs.latest_of_tags:
+            return False
+        of = self._epochs.of
+        return any(
+            of(tagged.tenant_id, self.model, self.version, tag=tag) > tagged.epoch for tag in tagged.tags
+        )
+
+
+class Epochs:
+    """The invalidations that this process has heard of."""
+
+    def __init__(self, *, max_places: int = MAX_PLACES) -> None:
+        self._max_places = max_places
+        self.latest = 0
+        self.latest_of_tags = 0
+        self.latest_of_keys = 0
+        self.on_key: Callable[[bytes], None] | None = None
+        """Told of each key whose answer is of no use to anybody any more. A tenant's word is none: whose the key is
+        cannot be seen from it."""
+        self._places: dict[int, dict[Place, int]] = {}
+        self._eras: dict[tuple[int, str, str, tuple[str, ...]], Era] = {}
+
+    def era(self, tenant_id: int, model: str, version: str, tags: tuple[str, ...] = ()) -> Era:
+        """Return what lasts for the tenant's calls of a model whose answers all have *tags*, as its policy says."""
+        name = (tenant_id, model, version, tags)
+        era = self._eras.get(name)
+        if era is None:
+            if len(self._eras) >= MAX_ERAS:
+                self._end_eras(EVERYBODY)
+            tagged = (self.of(tenant_id, model, version, tag=tag.encode()) for tag in tags)
+            epoch = max((self.of(tenant_id, model, version), *tagged))
+            era = self._eras[name] = Era(self, tenant_id, model, version, epoch)
+        return era
+
+    def of(self, tenant_id: int, model: str, version: str, *, session: bytes = b"", tag: bytes = b"") -> int:
+        """Return the latest invalidation of such a place or of one around it; 0 where there was none."""
+        latest = 0
+        for places in (self._places.get(EVERYBODY), self._places.get(tenant_id)):
+            if places:
+                for place in (
+                    Place("", "", session, tag),
+                    Place(model, "", session, tag),
+                    Place(model, version, session, tag),
+                ):
+                    latest = max(latest, places.get(place, 0))
+        return latest
+
+    def of_key(self, tenant_id: int, key: bytes) -> int:
+        """Return the latest invalidation of *key* by itself; 0 where there was none."""
+        place = Place(key=key)
+        return max(self._places.get(owner, {}).get(place, 0) for owner in (EVERYBODY, tenant_id))
+
+    def take(self, invalidation: Invalidation) -> None:
+        """Heed *invalidation*. In any order, and as often as one hears of it."""
+        epoch, tenant_id, place = invalidation
+        places = self._places.setdefault(tenant_id, {})
+        if places.get(place, 0) >= epoch:
+            return
+        places.pop(place, None)  # the one invalidated last stands last
+        places[place] = epoch
+        if len(places) > self._max_places:
+            _forget(places, len(places) // 2)
+        self.latest = max(self.latest, epoch)
+        if place.tag:
+            self.latest_of_tags = max(self.latest_of_tags, epoch)
+        if place.key:
+            self.latest_of_keys = max(self.latest_of_keys, epoch)
+        if place.key and tenant_id == EVERYBODY and self.on_key is not None:
+            self.on_key(place.key)
+        self._end_eras(tenant_id)
+
+    def _end_eras(self, tenant_id: int) -> None:
+        for name, era in list(self._eras.items()):
+            if tenant_id in {EVERYBODY, era.tenant_id}:
+                era.is_over = True
+                del self._eras[name]
+
+
+def _forget(places: dict[Place, int], count: int) -> None:
+    """Let the oldest of *places* count as everything, which ends more than was asked for, and never less."""
+    forgotten = [(place, epoch) for place, epoch in places.items() if place != EVERYTHING][:count]
+    for place, _ in forgotten:
+        del places[place]
+    newest = max(epoch for _, epoch in forgotten)
+    places[EVERYTHING] = max(places.get(EVERYTHING, 0), newest)

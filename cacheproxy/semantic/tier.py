@@ -1,0 +1,313 @@
+"""The semantic tier: an answer for a question that was asked before in other words.
+
+    finding = await tier.find(question, now=now, seconds=0.05)
+    if finding.hit: ...serve what is kept under finding.hit.answer_key
+    if finding.check: ...once the upstream has answered: await tier.check(finding, stored=…, fresh=…)
+    ...of a miss whose answer is kept: tier.remember(finding, answer_key, now=now, expires_at=…)
+
+Nothing here may fail a call or hold it up for longer than it says: what does not come in time is a miss.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cacheproxy.semantic.answers import Comparison, SameAnswer
+from cacheproxy.semantic.budget.budget import Budget
+from cacheproxy.semantic.budget.ledger import Ledger
+from cacheproxy.semantic.budget.rules import LEAST_SCORE, Rules, cells_of, region_of
+from cacheproxy.semantic.embedding import Embedder
+from cacheproxy.semantic.errors import SemanticError
+from cacheproxy.semantic.room import fit
+from cacheproxy.semantic.store import Candidate, Entry, Store
+from cacheproxy.semantic.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+Vector = NDArray[np.float32]
+CANDIDATES = 5
+MAX_CHARACTERS = 4096
+"""A longer question is not looked for: encoders read only its beginning."""
+
+
+class Readable(Protocol):
+    """All that a judge knows of one text."""
+
+    def pack(self) -> bytes:
+        """Return it as bytes to keep beside the text's vector."""
+
+
+Reading = TypeVar("Reading", bound=Readable)
+
+
+class Verdict(Protocol):
+    """What a judge thinks of a pair."""
+
+    @property
+    def score(self) -> float:
+        """How likely, 0 to 1, the two are one question."""
+
+    @property
+    def refused_by(self) -> str | None:
+        """The word for what refuses the pair, whatever the score."""
+
+
+class Judge(Protocol[Reading]):
+    """Tells whether two questions are one. Called in a thread."""
+
+    @property
+    def encoder(self) -> str:
+        """The name of the encoder whose vectors it knows."""
+
+    def read(self, text: str, vector: Vector) -> Reading:
+        """Return the reading of *text* whose unit *vector* that encoder gave."""
+
+    def judge(self, new: Reading, stored: Reading, cosine: float) -> Verdict:
+        """Return what is thought of a pair."""
+
+
+class Question(NamedTuple):
+    """What is looked for."""
+
+    text: str
+    """The one part of the call that may differ: the last user turn."""
+    context: bytes
+    """Stands for all the rest: see `Entry.context`."""
+    tenant_id: int
+    scope: bytes
+    model: str
+    version: str
+    rules: Rules
+    encoder: str | None = None
+    """The model of the catalog whose vectors are searched; None for the local one."""
+
+
+class SemanticHit(NamedTuple):
+    """A stored answer to a question that is the same, so far as one can tell."""
+
+    answer_key: bytes
+    similarity: float
+    score: float
+    region: int
+
+
+class Sought(NamedTuple):
+    """A question as it is kept."""
+
+    vector: Vector
+    """To be searched for, of `room.DIMENSIONS`."""
+    judged: Vector
+    """By the judge's own encoder."""
+    reading: Any
+
+
+class Finding(NamedTuple):
+    """What came of a look-up."""
+
+    question: Question
+    reason: str
+    """`hit`, or the word for why there is none, as statistics count it."""
+    hit: SemanticHit | None = None
+    """To be served."""
+    check: SemanticHit | None = None
+    """To be compared with the upstream's answer; served as well, or not."""
+    sought: Sought | None = None
+    """None where the question has no vector: it cannot be remembered either."""
+    tokens: int = 0
+    """What a remote encoder counted."""
+
+    @property
+    def raw_usage(self) -> Mapping[str, Any]:
+        """Return what the look-up adds to the raw usage of its call's event."""
+        if not self.tokens:
+            return {}
+        return {"embedding": {"model": self.question.encoder, "tokens": self.tokens}}
+
+
+class _Kept(msgspec.Struct, array_like=True, frozen=True):
+    """An entry's question: its reading and, where a remote encoder's vectors are searched, the judge's own."""
+
+    reading: bytes
+    judged: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Kept).decode
+
+
+class SemanticTier(Generic[Reading]):
+    """Encoders, entries, judge and budgets, as one."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        writer: Writer,
+        ledger: Ledger,
+        judge: Judge[Reading],
+        unpack: Callable[[bytes], Reading],
+        local: Embedder,
+        remote: Callable[[str], Embedder],
+        same: Comparison | None = None,
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._ledger = ledger
+        self._judge = judge
+        self._unpack = unpack
+        self._local = local
+        self._remote = remote
+        self._same = same or SameAnswer(local)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="semantic")
+        self.counts: Counter[str] = Counter()
+        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``."""
+        if local.name != judge.encoder:
+            raise ValueError(f"The verifier knows the vectors of {judge.encoder}, not those of {local.name}.")
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    async def find(self, question: Question, *, now: datetime, seconds: float) -> Finding:
+        """Return what is kept for *question* in other words, within *seconds*."""
+        by = asyncio.get_running_loop().time() + seconds
+        finding = Finding(question, "long")
+        if len(question.text) > MAX_CHARACTERS:
+            return self._counted(finding)
+        try:
+            finding = await self._sought(question, by)
+            finding = await self._found(finding, now, by)
+        except TimeoutError:
+            finding = finding._replace(reason="late")
+        except SemanticError as failure:
+            finding = finding._replace(reason=failure.code)
+        return self._counted(finding)
+
+    def remember(self, finding: Finding, answer_key: bytes, *, now: datetime, expires_at: datetime) -> None:
+        """Have the question found by others from soon on; its answer is kept under *answer_key*."""
+        question, sought = finding.question, finding.sought
+        if sought is None:
+            return
+        judged = sought.judged.astype(np.float16).tobytes() if question.encoder else b""
+        self._writer.remember(
+            Entry(
+                context=question.context,
+                answer_key=answer_key,
+                tenant_id=question.tenant_id,
+                scope=question.scope,
+                model=question.model,
+                version=question.version,
+                region=cells_of(sought.vector[None])[0],
+                created_at=now,
+                expires_at=expires_at,
+                question=_encode(_Kept(sought.reading.pack(), judged)),
+                vector=sought.vector,
+            )
+        )
+
+    async def check(self, finding: Finding, *, stored: str, fresh: str) -> bool | None:
+        """Return whether a *stored* answer says what the *fresh* one does, and let the budget know.
+
+        None where that cannot be told now, which the budget takes no notice of.
+        """
+        assert finding.check is not None, "there is nothing to check"
+        try:
+            same = await self._same(stored, fresh)
+        except SemanticError:
+            self.counts["unchecked"] += 1
+            return None
+        self._budget(finding.question).checked(finding.check.region, wrong=not same)
+        self.counts["checked"] += 1
+        self.counts["wrong"] += not same
+        return same
+
+    async def forget(self, finding: Finding, hit: SemanticHit, *, seconds: float) -> None:
+        """Take the entry of *hit* out, whose answer is gone; where that fails it expires in its time."""
+        self.counts["gone"] += 1
+        try:
+            await self._store.forget(finding.question.context, hit.answer_key, seconds=seconds)
+        except SemanticError as failure:
+            logger.debug("An entry without an answer stays: %s", failure)
+
+    def _budget(self, question: Question) -> Budget:
+        return self._ledger.budget(question.model, question.version, question.rules)
+
+    def _counted(self, finding: Finding) -> Finding:
+        self.counts[finding.reason] += 1
+        return finding
+
+    async def _sought(self, question: Question, by: float) -> Finding:
+        """Return the question's vectors and reading.
+
+        Raises:
+            EncoderBusy, EncoderFailed: there are none.
+            TimeoutError: not in time.
+        """
+        async with asyncio.timeout_at(by):
+            judged = await self._local.embed([question.text])
+            embedded = judged
+            if question.encoder is not None:
+                embedded = await self._remote(question.encoder).embed([question.text])
+            reading = await self._in_thread(self._judge.read, question.text, judged.vectors[0])
+        sought = Sought(fit(embedded.vectors)[0], judged.vectors[0], reading)
+        return Finding(question, "none", sought=sought, tokens=embedded.tokens)
+
+    async def _found(self, finding: Finding, now: datetime, by: float) -> Finding:
+        """Return the best candidate, and what the budget makes of it.
+
+        Raises:
+            StoreAway: the store gives none, or not in time.
+            TimeoutError: they are not judged in time.
+        """
+        question, sought = finding.question, finding.sought
+        assert sought is not None
+        left = by - asyncio.get_running_loop().time()
+        candidates = await self._store.search(
+            question.context, sought.vector, now=now, limit=CANDIDATES, seconds=max(left, 0.001)
+        )
+        hit, reason = None, "none"
+        if candidates:
+            async with asyncio.timeout_at(by):
+                hit, reason = await self._in_thread(self._best, sought, candidates)
+        decision = self._budget(question).decide(hit.region if hit else None)
+        if decision is None or hit is None:
+            return finding._replace(reason=reason)
+        return finding._replace(
+            reason="hit" if decision.serve else decision.reason,
+            hit=hit if decision.serve else None,
+            check=hit if decision.check else None,
+        )
+
+    def _best(self, sought: Sought, candidates: Sequence[Candidate]) -> tuple[SemanticHit | None, str]:
+        """Return the candidate of the highest score, or why there is none: why the nearest one is none."""
+        hits, reasons = [], []
+        for candidate in candidates:
+            try:
+                kept = _decode(candidate.question)
+                stored = self._unpack(kept.reading)
+            except (msgspec.DecodeError, SemanticError):  # another release wrote it
+                reasons.append("stale")
+                continue
+            cosine = _cosine(sought, kept) if kept.judged else candidate.cosine
+            verdict = self._judge.judge(sought.reading, stored, cosine)
+            if verdict.refused_by is None and verdict.score >= LEAST_SCORE:
+                region = region_of(candidate.region, verdict.score)
+                hits.append(SemanticHit(candidate.answer_key, candidate.cosine, verdict.score, region))
+            else:
+                reasons.append(f"refused:{verdict.refused_by}" if verdict.refused_by else "unlike")
+        return (max(hits, key=lambda hit: hit.score), "") if hits else (None, reasons[0])
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _cosine(sought: Sought, kept: _Kept) -> float:
+    return float(sought.judged @ np.frombuffer(kept.judged, np.float16).astype(np.float32))
