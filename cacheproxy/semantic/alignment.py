@@ -41,7 +41,9 @@ class Pair:
                 rest.append(at)
         free = sorted(at for left in places.values() for at in left)
         for at in rest:
-            near = next((other for other in free if alike(self.new.words[at], self.stored.words[other])), None)
+            near = next(
+                (other for other in free if alike(self.new.words[at], self.stored.words[other])), None
+            )
             if near is not None:
                 free.remove(near)
                 matches.append((at, near))
@@ -119,7 +121,11 @@ def _shared_start(left: str, right: str) -> int:
 
 def _between(words: Sequence[Word], first: int, second: int) -> set[str]:
     """Return the stems between two places that are no mere article or preposition."""
-    return {word.stem for word in words[first + 1 : second] if word.text not in DETERMINERS and word.text not in ROLES}
+    return {
+        word.stem
+        for word in words[first + 1 : second]
+        if word.text not in DETERMINERS and word.text not in ROLES
+    }
 
 
 def _listed(words: Sequence[Word], first: int, second: int) -> bool:

@@ -47,12 +47,13 @@ def at_recall(curve: Sequence[Point], share: float) -> Point | None:
     return next((point for point in curve if point.recall >= share), None)
 
 
-def within_budget(curve: Sequence[Point], lookups: int, budget: float) -> Point | None:
-    """Return the lowest threshold at which wrong hits stay within *budget*, a share of all *lookups*.
+def within_budget(curve: Sequence[Point], near_misses: int, share: float, budget: float) -> Point | None:
+    """Return the lowest threshold at which wrong hits stay within *budget*, a share of all look-ups.
 
-    With 95 % confidence: what counts is the upper end of Wilson's interval.
+    Of the traffic's look-ups, *share* are near misses, as are *near_misses* of the labelled pairs: a question of the
+    same subject is stored, and another one. With 95 % confidence: what counts is the upper end of Wilson's interval.
     """
-    kept = [point for point in curve if upper_bound(point.wrong, lookups) <= budget]
+    kept = [point for point in curve if share * upper_bound(point.wrong, near_misses) <= budget]
     return kept[-1] if kept else None
 
 
@@ -84,9 +85,10 @@ def refusals_table(refusals: Sequence[str | None], labels: NDArray[np.bool_]) ->
     """Return a Markdown table of what each guard refused first."""
     counts = Counter(zip(refusals, labels.tolist(), strict=True))
     lines = ["| guard | different questions refused | duplicates refused |", "|---|---:|---:|"]
-    for word in dict.fromkeys(refusal for refusal in refusals if refusal):
-        lines.append(f"| {word} | {counts[word, False]:,} | {counts[word, True]:,} |")
-    return "\n".join(lines)
+    words = dict.fromkeys(refusal for refusal in refusals if refusal)
+    return "\n".join(
+        lines + [f"| {word} | {counts[word, False]:,} | {counts[word, True]:,} |" for word in words]
+    )
 
 
 def plot(curve: Sequence[Point], bare: Sequence[Point], chosen: Point, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import re
 
-QUOTED = re.compile(r"```(.+?)```|`([^`]+)`|\"([^\"]+)\"|“([^”]+)”|「([^」]+)」|(?<!\w)'([^']{2,})'(?!\w)", re.DOTALL)
+QUOTED = re.compile(
+    r"```(.+?)```|`([^`]+)`|\"([^\"]+)\"|“([^”]+)”|「([^」]+)」|(?<!\w)'([^']{2,})'(?!\w)", re.DOTALL
+)
 ENDINGS = (
     "com|org|net|io|edu|gov|co|uk|info|dev|app|py|js|ts|jsx|tsx|html|css|json|xml|yaml|yml|toml|ini|txt|csv|pdf|docx?|xlsx?|exe|dll|sh|bat"
     "|c|cc|cpp|h|hpp|java|go|rs|php|rb|sql|md|zip|tar|gz|jpe?g|png|gif|svg|mp3|mp4|apk|jar|log|cfg|conf|lock|ipynb"

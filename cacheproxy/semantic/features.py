@@ -1,6 +1,8 @@
 """A pair in figures: what the score is learned from. Each is the same whichever of the questions is the stored one."""
 
-from collections.abc import Iterable, Sequence, Set as AbstractSet
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,22 +22,28 @@ NAMES = (
     "same_asking", "other_asking", "same_first", "same_persons", "function_left_min", "function_left_max",
     "turned", "names_left", "same_last", "negations_apart", "numbers_shared",
 )  # fmt: skip
-"""Of the figures that texts give, in their order; those of the sketches follow."""
+"""Of the figures that texts give, in their order; those of the sketches follow, then the territory's."""
 
 
 def figures(
     pair: Pair, cosine: float, sketches: tuple[Floats, Floats], knowledge: Knowledge, *, refused: bool = False
 ) -> Floats:
-    """Return the figures of *pair*: `NAMES`, then what the *sketches* add up to, agree in and differ by.
+    """Return the figures of *pair*: `NAMES`, then what the *sketches* agree in and differ by.
 
     Only in training is a pair scored that a guard *refused*: it teaches what the others are like.
     """
     new_sketch, stored_sketch = sketches
-    texts = [cosine, refused, *_sizes(pair), *_overlap(pair, knowledge), *_leftovers(pair, knowledge), *_asking(pair)]
+    texts = [
+        cosine,
+        refused,
+        *_sizes(pair),
+        *_overlap(pair, knowledge),
+        *_leftovers(pair, knowledge),
+        *_asking(pair),
+    ]
     return np.concatenate(
         [
             np.array(texts, np.float32),
-            new_sketch + stored_sketch,
             new_sketch * stored_sketch,
             np.abs(new_sketch - stored_sketch),
         ]
@@ -59,7 +67,7 @@ def _overlap(pair: Pair, knowledge: Knowledge) -> list[float]:
         _shared(set(stems), set(others)),
         _shared(content, other_content),
         shared / every if every else 1.0,
-        _shared(set(zip(stems, stems[1:], strict=False)), set(zip(others, others[1:], strict=False))),
+        _shared(set(pairwise(stems)), set(pairwise(others))),
         _shared(_trigrams(pair.new.text), _trigrams(pair.stored.text)),
         _in_order(stems, others),
         _alike_from_start(stems, others),

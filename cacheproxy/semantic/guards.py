@@ -4,11 +4,11 @@ A guard is strict: where it cannot tell, it refuses, which costs a call and neve
 `GUARDS` are the words for statistics and stay as they are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 
 from cacheproxy.semantic.alignment import Pair
-from cacheproxy.semantic.lexicon import DIRECTED_ROLES, OPPOSITES, PRONOUNS
+from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, OPPOSITES, PRONOUNS
 from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
 
@@ -68,7 +68,9 @@ def same_negation(pair: Pair) -> bool:
         return True
     hidden_new = len(_without(new.hidden_negations, stored.hidden_negations))
     hidden_stored = len(_without(stored.hidden_negations, new.hidden_negations))
-    return new.negations + hidden_new >= stored.negations and stored.negations + hidden_stored >= new.negations
+    return (
+        new.negations + hidden_new >= stored.negations and stored.negations + hidden_stored >= new.negations
+    )
 
 
 def no_opposites(pair: Pair) -> bool:
@@ -105,14 +107,15 @@ def same_names(pair: Pair) -> bool:
     """Return whether no name stands against another, nor alone where it decides.
 
     A name that only one of them has is left to the score where both share another name or a number ("the book by
-    Gandhi", "the book by Mahatma Gandhi"), unless it is where something comes from or goes to.
+    Gandhi", "the book by Mahatma Gandhi"), unless it is one of a list, or where something comes from or goes to.
     """
     new, stored = _unmet_names(pair.left_new, pair.stored), _unmet_names(pair.left_stored, pair.new)
     if not new and not stored:
         return True
     anchored = any(pair.new.words[at].name for at, _ in pair.matches) or bool(pair.new.numbers)
     directed = any(word.role in DIRECTED_ROLES for word in (*new, *stored))
-    return anchored and not directed and not (new and stored)
+    listed = _in_list(new, pair.new.words) or _in_list(stored, pair.stored.words)
+    return anchored and not directed and not listed and not (new and stored)
 
 
 def short_enough(pair: Pair) -> bool:
@@ -159,12 +162,27 @@ def _persons(words: Iterable[Word]) -> list[str]:
 
 def _unmet_names(left: Iterable[Word], other: Question) -> list[Word]:
     """Return the names among the words *left* that *other* has in no form, its initials among them."""
-    names = [word for word in left if word.name and not any(_same_people(word.text, one.text) for one in other.words)]
+    names = [
+        word
+        for word in left
+        if word.name and not any(_same_people(word.text, one.text) for one in other.words)
+    ]
     if not names:
         return names
     initials = "".join(word.text[0] for word in other.words if word.content)
     spelled = "".join(word.text for word in other.words)
-    return [name for name in names if len(name.text) == 1 or (name.text not in initials and name.text not in spelled)]
+    return [
+        name
+        for name in names
+        if len(name.text) == 1 or (name.text not in initials and name.text not in spelled)
+    ]
+
+
+def _in_list(names: Iterable[Word], words: Sequence[Word]) -> bool:
+    """Return whether "and", "or" or the like stands beside one of *names*."""
+    beside = {word for word, after in pairwise(words) if after.text in COORDINATORS}
+    beside |= {word for before, word in pairwise(words) if before.text in COORDINATORS}
+    return not beside.isdisjoint(names)
 
 
 def _same_people(name: str, other: str) -> bool:

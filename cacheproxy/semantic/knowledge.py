@@ -28,7 +28,9 @@ class Knowledge:
 
     def likeness(self, left: Sequence[str], right: Sequence[str]) -> Floats:
         """Return how near in meaning each word of *left* is to each of *right*, -1 to 1; 0 for unknown words."""
-        return np.stack([self.vector(word) for word in left]) @ np.stack([self.vector(word) for word in right]).T
+        return (
+            np.stack([self.vector(word) for word in left]) @ np.stack([self.vector(word) for word in right]).T
+        )
 
     def _vector(self, word: str) -> Floats:
         row = self._row.get(crc32(word.encode()))

@@ -3,17 +3,18 @@
 import re
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """Return the words of *text*."""
     return frozenset(text.split())
 
 
-def _groups(text: str) -> dict[str, str]:
-    """Return every word of a line → the line's first word."""
+def groups(text: str) -> dict[str, str]:
+    """Return each word of a line → the line's first word."""
     lines = [line.split() for line in text.strip().splitlines()]
     return {word: line[0] for line in lines for word in line}
 
 
-STOP_WORDS = _words("""
+STOP_WORDS = words("""
     a an the this that these those some any every each such
     i me my mine myself we us our ours ourselves you your yours yourself he him his she her hers it its itself
     they them their theirs themselves one ones someone anyone everyone somebody anybody everybody something anything
@@ -48,11 +49,11 @@ CONTRACTIONS = {
 """Short forms that the endings below do not cover, and those typed without their apostrophe."""
 
 ENDINGS = {"n't": " not", "'re": " are", "'ve": " have", "'ll": " will", "'d": " would", "'m": " am"}
-VERBAL_S = _words("what how who where when why it he she that there here")
+VERBAL_S = words("what how who where when why it he she that there here")
 """Words after which 's is "is"; after all others it is a possessive and dropped."""
 
-NEGATORS = _words("not no non never without nobody nothing none neither nor nowhere hardly")
-IMPLICIT_NEGATORS = _words("""
+NEGATORS = words("not no non never without nobody nothing none neither nor nowhere hardly")
+IMPLICIT_NEGATORS = words("""
     unable fail fails failed failing failure refuse refuses refused decline declines declined reject rejects rejected
     deny denies denied impossible lack lacks lacking missing forbid forbidden prevent prevents prevented prohibited
     avoid stop stops stopped stopping wrong illegal invalid unavailable broken trouble problem problems issue issues
@@ -191,7 +192,7 @@ vegetarian vegan | non-vegetarian meat
 ]  # fmt: skip
 """Pairs of sets: a word of one side against a word of the other turns a question round."""
 
-ROLES = _groups("""
+ROLES = groups("""
     from since
     to into onto towards toward till until
     by via
@@ -218,140 +219,17 @@ ROLES = _groups("""
 """) | {"从": "from", "自": "from", "到": "to", "至": "to", "往": "to", "给": "to", "比": "than", "被": "by"}
 """Prepositions, each under the first of its kin: the role that what follows them has."""
 
-DIRECTED_ROLES = _words("from to by than before after over under against without")
+DIRECTED_ROLES = words("from to by than before after over under against without")
 """Roles that turn a question round when they are exchanged."""
 
-COORDINATORS = _words("and or vs versus & / ,")
-FLOATING = _words("""
+COORDINATORS = words("and or vs versus & / ,")
+FLOATING = words("""
     online fast best better most more all still even again together first now today currently ever only alone once
     actually often sometimes always usually much many
 """)
 """Words that move about a sentence without changing whom they speak of; so do those that end in -ly."""
-ROMAN_NUMERALS = {
-    numeral: str(value)
-    for value, numeral in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv".split(), 2)
-    if len(numeral) > 1
-}
-TITLES = _words("mr mrs ms dr prof sir president prime minister pm ceo king queen saint st")
-DETERMINERS = _words("a an the this that these those my your his her its our their some any")
-
-UNITS = _groups("""
-    percent percents percentage %
-    dollar dollars usd $ buck bucks
-    euro euros eur €
-    pound pounds gbp £ lb lbs quid
-    rupee rupees inr rs ₹
-    yen jpy ¥
-    yuan rmb cny
-    rouble roubles ruble rubles rub ₽
-    cent cents
-    km kms kilometer kilometers kilometre kilometres
-    mile miles mi
-    meter meters metre metres
-    cm cms centimeter centimeters centimetre centimetres
-    mm millimeter millimeters millimetre millimetres
-    foot feet ft
-    inch inches
-    yard yards
-    acre acres
-    hectare hectares
-    kg kgs kilo kilos kilogram kilograms
-    gram grams gm gms
-    mg milligram milligrams
-    ounce ounces oz
-    ton tons tonne tonnes
-    stone stones
-    liter liters litre litres
-    ml milliliter milliliters millilitre millilitres
-    gallon gallons
-    cup cups
-    tablespoon tablespoons tbsp
-    teaspoon teaspoons tsp
-    second seconds sec secs
-    ms millisecond milliseconds
-    minute minutes mins
-    hour hours hr hrs
-    day days
-    week weeks
-    month months
-    year years yr yrs
-    decade decades
-    century centuries
-    celsius centigrade °c
-    fahrenheit °f
-    kelvin kelvins
-    degree degrees °
-    watt watts
-    kw kilowatt kilowatts
-    kwh
-    volt volts
-    amp amps ampere amperes
-    hz hertz
-    mhz megahertz
-    ghz gigahertz
-    byte bytes
-    bit bits
-    kb kilobyte kilobytes
-    mb megabyte megabytes
-    gb gigabyte gigabytes gigs gig
-    tb terabyte terabytes
-    mbps
-    gbps
-    kmh kph
-    mph
-    calorie calories kcal cal cals
-    joule joules
-    pixel pixels px
-    千克 公斤
-    公里 千米
-    米
-    元 块
-    度
-""")
-"""Units of measure and money, each under one name."""
-
-MONEY = _words("dollar euro pound rupee yen yuan rouble cent 元")
-DURATIONS = _words("second minute hour day week month year decade century")
-"""Units that also stand for times of the calendar, so that they count only beside a number."""
-
-SMALL_NUMBERS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-        " eighteen nineteen".split()
-    )
-} | {word: 10 * ten for ten, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-MULTIPLIERS = {
-    "hundred": 100, "thousand": 1000, "k": 1000, "lakh": 100_000, "lakhs": 100_000, "lac": 100_000, "million": 10**6,
-    "m": 10**6, "crore": 10**7, "crores": 10**7, "billion": 10**9, "bn": 10**9, "trillion": 10**12,
-}  # fmt: skip
-FRACTIONS = {
-    "half": "0.5", "halves": "0.5", "quarter": "0.25", "twice": "x2", "double": "x2", "triple": "x3", "dozen": "12",
-    "thrice": "x3", "couple": "2",
-}  # fmt: skip
-ORDINALS = {
-    word: value
-    for value, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 1
-    )
-}
-HAN_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
-HAN_MULTIPLIERS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 10**8}
-
-MONTHS = {
-    name: month
-    for month, names in enumerate(
-        "january/jan february/feb march april/apr may june july august/aug september/sep/sept october/oct november/nov"
-        " december/dec".split(), 1,
-    )
-    for name in names.split("/")
-}  # fmt: skip
-WEEKDAYS = {
-    name: day
-    for day, name in enumerate("monday tuesday wednesday thursday friday saturday sunday".split(), 1)
-}
-RELATIVE_DAYS = _words("today tomorrow yesterday tonight now currently weekend")
-HAN_DATES = ("今天", "明天", "昨天", "后天", "前天", "今年", "明年", "去年", "上周", "下周", "本周", "上个月", "下个月", "本月")
+TITLES = words("mr mrs ms dr prof sir president prime minister pm ceo king queen saint st")
+DETERMINERS = words("a an the this that these those my your his her its our their some any")
 
 HAN_NEGATORS = ("不", "没", "无法", "未", "别", "勿", "非")
 
@@ -365,14 +243,14 @@ MEASURES = {
 }  # fmt: skip
 """What `how` may measure."""
 
-LANGUAGE_NAMES = _words("""
+LANGUAGE_NAMES = words("""
     english french german spanish italian portuguese dutch russian polish czech turkish arabic hebrew hindi urdu
     bengali tamil telugu marathi gujarati punjabi kannada malayalam chinese mandarin cantonese japanese korean
     vietnamese thai indonesian malay greek latin swedish norwegian danish finnish hungarian romanian ukrainian
     persian farsi swahili
 """)
 
-SAME_WORD = _groups("""
+SAME_WORD = groups("""
     france french
     spain spanish
     germany german germans
@@ -421,7 +299,7 @@ SAME_WORD = _groups("""
 """)
 """Words for the same thing, and spellings of the same word, under one of them."""
 
-PLACES = _words("""
+PLACES = words("""
     afghanistan albania algeria angola argentina armenia australia austria azerbaijan bangladesh belarus belgium bolivia
     brazil bulgaria cambodia cameroon canada chad chile china colombia congo croatia cuba cyprus denmark ecuador egypt
     england estonia ethiopia europe finland france georgia germany ghana greece guatemala haiti honduras hungary iceland

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
-from cacheproxy.semantic.lexicon import (
+from cacheproxy.semantic.numerals import (
     DURATIONS,
     FRACTIONS,
     HAN_DATES,
@@ -59,12 +59,11 @@ def measures(text: str) -> list[tuple[str, str]]:
 
 
 def dates(text: str, words: Sequence[str], capitals: frozenset[str]) -> list[str]:
-    """Return the days, months, times and relative dates of a lower-case *text* of *words*, sorted.
+    """Return the days, months and relative dates of a lower-case *text* of *words*, sorted.
 
     "May" and "march" are months only beside a number or among the *capitals* inside a sentence.
     """
     found = [f"{int(y)}-{int(m)}-{int(d)}" for y, m, d in ISO_DATE.findall(text)]
-    found += [_clock(match).strip() for match in CLOCK.finditer(text)]
     found += [word for word in HAN_DATES if word in text]
     for before, word in pairwise(["", *words]):
         if word in WEEKDAYS or word.removesuffix("s") in WEEKDAYS:
@@ -139,7 +138,12 @@ def _in_words(pieces: Sequence[str], at: int) -> tuple[str, int]:
                 current = max(current, 1) * 100
             else:
                 total, current = total + max(current, 1) * MULTIPLIERS[piece], 0
-        elif not (piece in {"and", "-"} and at + 1 < len(pieces) and pieces[at + 1] in SMALL_NUMBERS and (current >= 20 or total)):
+        elif not (
+            piece in {"and", "-"}
+            and at + 1 < len(pieces)
+            and pieces[at + 1] in SMALL_NUMBERS
+            and (current >= 20 or total)
+        ):
             break
         at += 1
     return str(total + current), at

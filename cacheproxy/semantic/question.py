@@ -8,7 +8,14 @@ from itertools import pairwise
 import msgspec
 
 from cacheproxy.semantic.code import formulas, identifiers, quotations, squeeze
-from cacheproxy.semantic.lexicon import HAN_NEGATORS, IMPLICIT_NEGATORS, LANGUAGE_NAMES, MEASURES, NEGATORS, WH_WORDS
+from cacheproxy.semantic.lexicon import (
+    HAN_NEGATORS,
+    IMPLICIT_NEGATORS,
+    LANGUAGE_NAMES,
+    MEASURES,
+    NEGATORS,
+    WH_WORDS,
+)
 from cacheproxy.semantic.quantities import dates, measures, numbers
 from cacheproxy.semantic.words import Word, without_courtesies, words_of
 
@@ -89,7 +96,11 @@ def read(text: str) -> Question:
         language=_language(texts),
         squeezed=squeeze(folded),
         languages_named=tuple(
-            sorted(name for before, name in pairwise(texts) if name in LANGUAGE_NAMES and before in LANGUAGE_ROLES)
+            sorted(
+                name
+                for before, name in pairwise(texts)
+                if name in LANGUAGE_NAMES and before in LANGUAGE_ROLES
+            )
         ),
         negations=_negations(folded, texts),
         hidden_negations=tuple(sorted(word for word in texts if word in IMPLICIT_NEGATORS)),

@@ -25,6 +25,7 @@ from cacheproxy.semantic.forest import pack
 from cacheproxy.semantic.guards import refused_by
 from cacheproxy.semantic.knowledge import Floats, Knowledge
 from cacheproxy.semantic.question import Question, read
+from cacheproxy.semantic.survey import Survey, survey, surveyed
 from cacheproxy.semantic.verifier import FORMAT, sketch
 
 SKETCH_AXES = 48
@@ -72,11 +73,11 @@ class Lesson(NamedTuple):
     """All that is known of the pairs before anything is learned from their labels."""
 
     figures: Floats
-    """A row for each pair."""
+    """A row for each pair, without its territory's."""
+    survey: Survey
     refusals: list[str | None]
     cosines: Floats
     labels: NDArray[np.bool_]
-    groups: NDArray[np.intp]
     arrays: dict[str, NDArray[Any]]
     """Of the model, but for the forest and what is measured."""
 
@@ -104,24 +105,29 @@ def encode(texts: Sequence[str], encoder: EncodesNow, folder: Path, say: Say) ->
     return np.concatenate(rows)
 
 
-def prepare(pairs: Sequence[LabelledPair], words: Sequence[str], encoder: EncodesNow, folder: Path, say: Say) -> Lesson:
+def prepare(
+    pairs: Sequence[LabelledPair], words: Sequence[str], encoder: EncodesNow, folder: Path, say: Say
+) -> Lesson:
     """Return the lesson that *pairs* make; *words* are those whose meaning the model is to know by heart."""
     vectors = encode([pair.a for pair in pairs] + [pair.b for pair in pairs], encoder, folder, say)
     new, stored = vectors[: len(pairs)], vectors[len(pairs) :]
     questions = [(read(pair.a), read(pair.b)) for pair in pairs]
     mean, axes = main_axes(vectors, SKETCH_AXES)
+    mean, axes = mean.astype(np.float16), axes.astype(np.float16)
     arrays = {
         "format": np.array(FORMAT),
         "encoder": np.array(encoder.name),
-        "sketch_mean": mean.astype(np.float16),
-        "sketch_axes": axes.astype(np.float16),
+        "sketch_mean": mean,
+        "sketch_axes": axes,
         **rarities([question for pair in questions for question in pair]),
         **meanings(words, encode(words, encoder, folder, say)),
     }
     cosines = np.einsum("ij,ij->i", new, stored)
-    rows, refusals = _figures(questions, cosines, (new, stored), arrays, say)
+    sketches = sketched(new, mean, axes), sketched(stored, mean, axes)
+    rows, refusals = _figures(questions, cosines, sketches, arrays, say)
     labels = np.array([pair.duplicate for pair in pairs])
-    return Lesson(rows, refusals, cosines, labels, grouped(pairs), arrays)
+    found = survey(sketches, cosines, labels, grouped(pairs))
+    return Lesson(rows, found, refusals, cosines, labels, {**arrays, **found.arrays})
 
 
 def main_axes(vectors: Floats, count: int) -> tuple[Floats, Floats]:
@@ -132,6 +138,11 @@ def main_axes(vectors: Floats, count: int) -> tuple[Floats, Floats]:
     axes = axes[:, ::-1][:, :count]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])  # an eigenvector's sign is arbitrary
     return mean.astype(np.float32), axes.astype(np.float32)
+
+
+def sketched(vectors: Floats, mean: NDArray[np.float16], axes: NDArray[np.float16]) -> Floats:
+    """Return the sketches of *vectors* as a verifier reads them back."""
+    return sketch(vectors, mean.astype(np.float32), axes.astype(np.float32)).astype(np.float32)
 
 
 def rarities(questions: Sequence[Question]) -> dict[str, NDArray[Any]]:
@@ -173,13 +184,16 @@ def grouped(pairs: Sequence[LabelledPair]) -> NDArray[np.intp]:
 
 def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
     """Return for each pair the logit of a model that never saw its group; minus infinity where a guard refuses."""
-    fold = np.random.default_rng(seed).integers(folds, size=lesson.groups.max() + 1)[lesson.groups]
+    groups = lesson.survey.groups
+    fold = np.random.default_rng(seed).integers(folds, size=groups.max() + 1)[groups]
+    told = surveyed(lesson.survey, fold[:, None] != np.arange(folds))
     passed = np.array([refusal is None for refusal in lesson.refusals])
     logits = np.full(len(lesson.labels), -np.inf)
     for number in range(folds):
+        rows = np.hstack([lesson.figures, told[:, number]])
         seen, unseen = fold != number, passed & (fold == number)
-        booster = fit(lesson.figures[seen], lesson.labels[seen], seed)
-        logits[unseen] = booster.predict(lesson.figures[unseen], raw_score=True)
+        booster = fit(rows[seen], lesson.labels[seen], seed)
+        logits[unseen] = booster.predict(rows[unseen], raw_score=True)
         say(f"fold {number + 1} of {folds}: trained on {seen.sum():,} pairs, judged {unseen.sum():,}")
     return logits
 
@@ -192,7 +206,8 @@ def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> lightgbm.Booster:
 
 def finish(lesson: Lesson, seed: int, threshold: float) -> dict[str, NDArray[Any]]:
     """Return the arrays of a verifier trained on all pairs."""
-    booster = fit(lesson.figures, lesson.labels, seed)
+    told = surveyed(lesson.survey, np.ones((len(lesson.labels), 1), bool))[:, 0]
+    booster = fit(np.hstack([lesson.figures, told]), lesson.labels, seed)
     trees = pack(booster.dump_model()["tree_info"])
     return {**lesson.arrays, **trees, "default_threshold": np.array(threshold, np.float64)}
 
@@ -207,20 +222,18 @@ def save(arrays: dict[str, NDArray[Any]], path: Path) -> str:
 def _figures(
     questions: Sequence[tuple[Question, Question]],
     cosines: Floats,
-    vectors: tuple[Floats, Floats],
+    sketches: tuple[Floats, Floats],
     arrays: dict[str, NDArray[Any]],
     say: Say,
 ) -> tuple[Floats, list[str | None]]:
     knowledge = Knowledge(arrays)
-    mean, axes = arrays["sketch_mean"].astype(np.float32), arrays["sketch_axes"].astype(np.float32)
-    new, stored = (sketch(side, mean, axes).astype(np.float32) for side in vectors)
     refusals, rows = [], []
     for at, (first, second) in enumerate(questions):
         pair = Pair(first, second)
         refusal = refused_by(pair)
         refusals.append(refusal)
-        sketches = new[at], stored[at]
-        rows.append(figures(pair, float(cosines[at]), sketches, knowledge, refused=refusal is not None))
+        both = sketches[0][at], sketches[1][at]
+        rows.append(figures(pair, float(cosines[at]), both, knowledge, refused=refusal is not None))
     say(f"read {len(questions):,} pairs; guards refuse {sum(map(bool, refusals)):,}")
     return np.stack(rows), refusals
 

@@ -1,9 +1,9 @@
 """May the answer to a stored question serve a new one? Guards first, then a learned score. Plain, fast, thread-safe.
 
-    verifier = Verifier.load()
-    new = verifier.read(text, vector)            # once a text; `new.pack()` keeps it beside its vector
-    verdict = verifier.judge(new, Reading.unpack(stored), cosine)
-    if verdict.refused_by is None and verdict.score >= threshold: ...
+verifier = Verifier.load()
+new = verifier.read(text, vector)            # once a text; `new.pack()` keeps it beside its vector
+verdict = verifier.judge(new, Reading.unpack(stored), cosine)
+if verdict.refused_by is None and verdict.score >= threshold: ...
 """
 
 import math
@@ -21,6 +21,7 @@ from cacheproxy.semantic.forest import Forest
 from cacheproxy.semantic.guards import refused_by
 from cacheproxy.semantic.knowledge import Floats, Knowledge
 from cacheproxy.semantic.question import Question, read
+from cacheproxy.semantic.territory import Territory
 
 FORMAT = 1
 """Goes up when readings or model files made before mean something else now."""
@@ -78,6 +79,7 @@ class Verifier:
         self.threshold = float(arrays["default_threshold"])
         """The score from which on wrong hits keep within the default budget: see the card."""
         self._forest = Forest(arrays)
+        self._territory = Territory(arrays)
         self._mean = arrays["sketch_mean"].astype(np.float32)
         self._axes = arrays["sketch_axes"].astype(np.float32)
 
@@ -108,7 +110,8 @@ class Verifier:
         if refused is not None:
             return Verdict(0.0, refused)
         sketches = unpacked(new.sketch), unpacked(stored.sketch)
-        logit = self._forest.logit(figures(pair, cosine, sketches, self.knowledge))
+        told = np.array(self._territory.figures(*sketches), np.float32)
+        logit = self._forest.logit(np.concatenate([figures(pair, cosine, sketches, self.knowledge), told]))
         return Verdict(1 / (1 + math.exp(-logit)), None)
 
 

@@ -18,14 +18,12 @@ from cacheproxy.semantic.lexicon import (
     NEGATORS,
     PLACES,
     ROLES,
-    ROMAN_NUMERALS,
     SAME_WORD,
-    SMALL_NUMBERS,
     STOP_WORDS,
     TITLES,
-    UNITS,
     VERBAL_S,
 )
+from cacheproxy.semantic.numerals import ROMAN_NUMERALS, SMALL_NUMBERS, UNITS
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 LETTER = rf"[^\W\d_{HAN}]"
@@ -54,11 +52,14 @@ class Word(NamedTuple):
     role: str
     """The preposition it stands under, or nothing."""
 
-
     @property
     def floats(self) -> bool:
         """Whether it moves about a sentence without changing whom it speaks of."""
-        return self.text in FLOATING or self.text in NEGATORS or (self.text.endswith("ly") and len(self.text) > 4)
+        return (
+            self.text in FLOATING
+            or self.text in NEGATORS
+            or (self.text.endswith("ly") and len(self.text) > 4)
+        )
 
 
 class _Piece(NamedTuple):
@@ -159,7 +160,8 @@ def written_out(word: str) -> list[str]:
 
 def _titled(pieces: list[_Piece]) -> bool:
     """Return whether capitals say nothing, because most words have one."""
-    asked = [piece for piece in pieces if piece.surface[0].isalpha() and piece.folded not in STOP_WORDS]
+    inside = [piece for piece in pieces if piece.surface[0].isalpha() and not piece.opens]
+    asked = [piece for piece in inside if piece.folded not in STOP_WORDS]
     raised = sum(piece.surface[0].isupper() for piece in asked)
     shouted = sum(piece.surface.isupper() and len(piece.surface) > 1 for piece in pieces)
     return (len(asked) > 3 and raised > 0.9 * len(asked)) or shouted > max(3, 0.5 * len(pieces))

@@ -23,16 +23,35 @@ class Command(BaseCommand):
             metavar="FILE",
             help="JSON lines with a, b and duplicate (0 or 1), perhaps compressed by gzip",
         )
-        parser.add_argument("--source", default="labelled pairs", help="where the pairs are from, for the card")
+        parser.add_argument(
+            "--source", default="labelled pairs", help="where the pairs are from, for the card"
+        )
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--folds", type=int, default=5, help="of the cross-validation")
         parser.add_argument(
-            "--budget", type=float, default=0.01, help="wrong hits allowed, a share of the look-ups (default 0.01)"
+            "--budget",
+            type=float,
+            default=0.01,
+            help="wrong hits allowed, a share of the look-ups (default 0.01)",
         )
-        parser.add_argument("--output", type=Path, default=DEFAULT_MODEL, metavar="FILE", help="the model; its card beside it")
-        parser.add_argument("--plot", type=Path, metavar="FILE", help="draw error against duplicates hit (.svg or .png)")
         parser.add_argument(
-            "--vectors", type=Path, default=Path("var/encoder"), metavar="FOLDER", help="where vectors and the encoder's graph are kept"
+            "--near-misses",
+            type=float,
+            default=0.2,
+            help="the share of look-ups whose best candidate is another question of the same subject (default 0.2)",
+        )
+        parser.add_argument(
+            "--output", type=Path, default=DEFAULT_MODEL, metavar="FILE", help="the model; its card beside it"
+        )
+        parser.add_argument(
+            "--plot", type=Path, metavar="FILE", help="draw error against duplicates hit (.svg or .png)"
+        )
+        parser.add_argument(
+            "--vectors",
+            type=Path,
+            default=Path("var/encoder"),
+            metavar="FOLDER",
+            help="where vectors and the encoder's graph are kept",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -51,6 +70,7 @@ class Command(BaseCommand):
             seed=options["seed"],
             folds=options["folds"],
             budget=options["budget"],
+            near_misses=options["near_misses"],
             output=options["output"],
             plot=options["plot"],
             vectors=options["vectors"],
