@@ -9,11 +9,12 @@ import logging
 from asyncio import Future
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from cacheproxy.gateway.call import Call, Header
-from cacheproxy.gateway.errors import GatewayError
+from cacheproxy.gateway.errors import GatewayError, InternalError
 from cacheproxy.gateway.flight.delivery import Delivery, hit_answer, hit_event, led_answer
-from cacheproxy.gateway.flight.work import Found, Result, Work
+from cacheproxy.gateway.flight.work import Found, Led, Result, Work
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.understanding import Ask
@@ -25,6 +26,8 @@ Give = Callable[[int, list[Header], bytes], None]
 """Writes a whole answer: status, headers, body."""
 Refuse = Callable[[Call, GatewayError], tuple[int, list[Header], bytes]]
 Over = Callable[[Call], None]
+Source = TypeVar("Source", Found, Led)
+AnswerOf = Callable[[Ask, Source], tuple[list[Header], Answer]]
 
 
 class AtOnce:
@@ -51,7 +54,7 @@ class AtOnce:
 
     def _end_hit(self, ask: Ask, found: Found, give: Give, problem: GatewayError | None) -> None:
         if problem is None:
-            self._end(ask, give, 200, *hit_answer(ask, found))
+            self._give(ask, give, 200, hit_answer, found)
         else:
             self._fail(ask, give, problem)
 
@@ -63,7 +66,7 @@ class AtOnce:
             return
         result = ended.result()
         if not isinstance(result, Found):
-            self._end(ask, give, result.status, *led_answer(ask, result))
+            self._give(ask, give, result.status, led_answer, result)
         elif ask.call.gone:  # who has gone before it came gets and pays nothing
             self._over(ask.call)
         else:
@@ -71,6 +74,15 @@ class AtOnce:
                 self.hit(ask, result, give)
             except GatewayError as failure:
                 self._fail(ask, give, failure)
+
+    def _give(self, ask: Ask, give: Give, status: int, answer_of: AnswerOf[Source], source: Source) -> None:
+        try:
+            headers, answer = answer_of(ask, source)
+        except Exception:  # a bug of ours: this client gets a proper answer, and others their own
+            logger.exception("The call %s failed inside the gateway.", ask.call.event_id)
+            self._fail(ask, give, InternalError())
+        else:
+            self._end(ask, give, status, headers, answer)
 
     def _end(self, ask: Ask, give: Give, status: int, headers: list[Header], answer: Answer) -> None:
         call = ask.call
