@@ -19,7 +19,7 @@ class _Node(NamedTuple):
 
 
 class Forest:
-    """Nodes of all trees in one row; a leaf leads to itself, so that every tree may take as many steps as the deepest."""
+    """Nodes of all trees in one row. A leaf leads to itself: every tree may take as many steps as the deepest."""
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         self._roots = arrays["roots"].astype(np.intp)

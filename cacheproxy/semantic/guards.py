@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 from cacheproxy.semantic.alignment import Pair
-from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, OPPOSITES, PRONOUNS
+from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, PRONOUNS
+from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
 
 MAX_WORDS = 60
-"""Above it, only texts of the same content words pass: encoders read a text's beginning, and scores were learned on questions."""
+"""Above it, only texts of the same content words pass: encoders read a text's beginning, and scores were learned
+on questions."""
 
 
 def same_language(pair: Pair) -> bool:
@@ -75,16 +77,8 @@ def same_negation(pair: Pair) -> bool:
 
 def no_opposites(pair: Pair) -> bool:
     """Return whether no word of one stands against its opposite in the other."""
-    new = {word.text for word in pair.new.words}
-    stored = {word.text for word in pair.stored.words}
-    only_new, only_stored = new - stored, stored - new
-    if not only_new or not only_stored:
-        return True
-    return not any(
-        (not only_new.isdisjoint(left) and not only_stored.isdisjoint(right))
-        or (not only_new.isdisjoint(right) and not only_stored.isdisjoint(left))
-        for left, right in OPPOSITES
-    )
+    new, stored = {word.stem for word in pair.new.words}, {word.stem for word in pair.stored.words}
+    return not opposed(new - stored, stored - new)
 
 
 def same_direction(pair: Pair) -> bool:

@@ -8,6 +8,11 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def in_order(text: str) -> list[str]:
+    """Return the words of *text* as they come."""
+    return text.split()
+
+
 def groups(text: str) -> dict[str, str]:
     """Return each word of a line → the line's first word."""
     lines = [line.split() for line in text.strip().splitlines()]
@@ -89,108 +94,16 @@ COURTESIES = re.compile(
     |(?:(?:can|could|would|will)\ (?:you|u|anyone|anybody|someone|somebody)\ (?:please\ |kindly\ )?
         |please\ |pls\ |kindly\ )
         (?:tell|show|explain|help|inform|advise|let)\ (?:(?:to\ )?me|us)(?:\ (?:know|understand|out))?[,:\s]+
-    |(?:i(?:\ would|'d)\ like|i\ want|i\ need|i\ am\ trying|i'm\ trying|i\ wish)\ to\ (?:know|find\ out|understand|learn)\s
+    |(?:i(?:\ would|'d)\ like|i\ want|i\ need|i\ am\ trying|i'm\ trying|i\ wish)\ to
+        \ (?:know|find\ out|understand|learn)\s
     |i(?:\ was|\ am|'m)?\ (?:wonder(?:ing)?|curious)[,\s]+
     |(?:do|does)\ (?:you|anyone|anybody|someone)\ know\s
     |(?:quick\ question|question|excuse\ me|sorry|please|so|well|ok|okay|also|btw)[,:.\s]+)+
-    |(?:[,.!?\s]+(?:please|pls|thanks|thank\ you|thx|cheers|many\ thanks)(?:\ (?:in\ advance|a\ lot|very\ much|so\ much))?)+[.!?\s]*$""",
+    |(?:[,.!?\s]+(?:please|pls|thanks|thank\ you|thx|cheers|many\ thanks)
+        (?:\ (?:in\ advance|a\ lot|very\ much|so\ much))?)+[.!?\s]*$""",
     re.IGNORECASE | re.VERBOSE,
 )
 """What politeness puts before and after a question."""
-
-OPPOSITES = [
-    (frozenset(left.split()), frozenset(right.split()))
-    for left, right in (line.split(" | ") for line in """
-buy buys buying bought purchase purchasing | sell sells selling sold sale
-increase increases increasing increased raise raising gain gaining grow | decrease decreases decreasing decreased reduce reducing reduces lower lowering lose losing lost shrink
-before | after
-open opens opening opened | close closes closing closed
-start starts starting started begin begins beginning | stop stops stopping stopped end ends ending finish quit
-enable enables enabling enabled activate activating activated | disable disables disabling disabled deactivate deactivating deactivated
-upload uploads uploading uploaded | download downloads downloading downloaded
-encrypt encrypting encrypted encryption encode encoding | decrypt decrypting decrypted decryption decode decoding
-import imports importing imported | export exports exporting exported
-install installing installed installation | uninstall uninstalling uninstalled remove removing
-add adding added insert | remove removing removed delete deleting deleted subtract
-create creating created | delete deleting deleted destroy
-best better good greatest top | worst worse bad poorest
-most | least fewest
-more | less fewer
-maximum max maximize maximise highest | minimum min minimize minimise lowest
-high higher highest | low lower lowest
-big bigger biggest large larger largest | small smaller smallest tiny
-long longer longest | short shorter shortest
-fast faster fastest quick quicker | slow slower slowest
-hot hotter hottest | cold colder coldest
-first | last
-old older oldest | new newer newest
-old older oldest | young younger youngest
-cheap cheaper cheapest | expensive costly
-true right correct | false wrong incorrect
-legal | illegal
-safe | unsafe dangerous
-possible | impossible
-allow allows allowed permit permitted | forbid forbidden ban banned block blocked prohibit prohibited
-accept accepts accepted accepting | reject rejects rejected rejecting refuse refused decline declined
-send sends sending sent | receive receives receiving received
-give gives giving gave given lend lending | take takes taking took taken borrow borrowing
-love loves loving loved like likes liked | hate hates hating hated dislike dislikes disliked
-win wins winning won winner | lose loses losing lost loser
-push pushing pushed | pull pulling pulled
-input inputs | output outputs
-male males man men boy boys | female females woman women girl girls
-husband husbands boyfriend | wife wives girlfriend
-father dad son brother uncle king | mother mom mum daughter sister aunt queen
-advantage advantages benefit benefits pros pro | disadvantage disadvantages drawback drawbacks cons con risks risk
-positive positives | negative negatives
-left | right
-up above over | down below under
-north northern | south southern
-east eastern | west western
-inside indoor | outside outdoor
-arrive arrives arriving arrival arrivals | depart departs departing departure departures leave leaving
-income revenue | expense expenses
-profit profits | loss losses
-credit credits | debit debits
-lock locking locked | unlock unlocking unlocked
-subscribe subscribing subscription | unsubscribe unsubscribing cancel cancelling canceling
-follow following | unfollow unfollowing
-login log-in sign-in | logout log-out sign-out
-connect connecting connected | disconnect disconnecting disconnected
-hide hiding hidden | show showing shown unhide
-mute muting | unmute unmuting
-freeze freezing | thaw thawing unfreeze unfreezing
-ascending | descending
-public | private
-horizontal horizontally | vertical vertically
-backward backwards backup | forward forwards restore
-wholesale | retail
-day days daytime | night nights nighttime
-morning | evening
-summer | winter
-alive living live | dead
-strength strengths | weakness weaknesses
-rich richer richest | poor poorer poorest
-easy easier easiest easily | hard harder hardest difficult
-happy happiness | sad sadness unhappy
-hire hiring hired | fire firing fired
-employer employers | employee employees
-teacher teachers | student students
-parent parents | child children kid kids
-ancestor ancestors | descendant descendants
-question questions | answer answers
-cause causes | effect effects cure cures treatment treatments
-include including included | exclude excluding excluded except
-all every always | none never
-always | sometimes rarely
-often | rarely seldom
-he him his | she her hers
-black | white
-join joins joining joined enter enters entering | leave leaves leaving left exit exits exiting
-vegetarian vegan | non-vegetarian meat
-""".strip().splitlines())
-]  # fmt: skip
-"""Pairs of sets: a word of one side against a word of the other turns a question round."""
 
 ROLES = groups("""
     from since
@@ -300,22 +213,23 @@ SAME_WORD = groups("""
 """Words for the same thing, and spellings of the same word, under one of them."""
 
 PLACES = words("""
-    afghanistan albania algeria angola argentina armenia australia austria azerbaijan bangladesh belarus belgium bolivia
-    brazil bulgaria cambodia cameroon canada chad chile china colombia congo croatia cuba cyprus denmark ecuador egypt
-    england estonia ethiopia europe finland france georgia germany ghana greece guatemala haiti honduras hungary iceland
-    india indonesia iran iraq ireland israel italy jamaica japan jordan kazakhstan kenya korea kuwait laos latvia lebanon
-    liberia libya lithuania luxembourg macedonia madagascar malaysia mali malta mexico moldova mongolia montenegro morocco
-    mozambique myanmar namibia nepal netherlands nicaragua nigeria norway oman pakistan palestine panama paraguay peru
-    philippines poland portugal qatar romania russia rwanda scotland senegal serbia singapore slovakia slovenia somalia
-    spain sudan sweden switzerland syria taiwan tanzania thailand tunisia turkey uganda ukraine uruguay uzbekistan
-    venezuela vietnam wales yemen zambia zimbabwe africa asia america usa uk uae eu
-    amsterdam athens atlanta austin bangalore bangkok barcelona beijing berlin bombay boston brussels budapest cairo
-    calcutta calgary chennai chicago copenhagen dallas delhi denver detroit dubai dublin edinburgh florence frankfurt
-    geneva hamburg hanoi helsinki houston hyderabad istanbul jakarta jerusalem johannesburg karachi kiev kyiv kolkata
-    lagos lahore lima lisbon liverpool london lyon madrid manchester melbourne miami milan montreal moscow mumbai munich
-    nairobi naples nyc osaka oslo ottawa paris perth philadelphia phoenix prague pune rome rotterdam seattle seoul
-    shanghai shenzhen stockholm sydney tehran tokyo toronto turin vancouver venice vienna warsaw washington zurich
-    california texas florida hawaii alaska arizona colorado georgia illinois michigan nevada ohio oregon virginia
-    kerala gujarat punjab maharashtra karnataka goa bihar rajasthan
+    afghanistan albania algeria angola argentina armenia australia austria azerbaijan bangladesh belarus belgium
+    bolivia brazil bulgaria cambodia cameroon canada chad chile china colombia congo croatia cuba cyprus denmark
+    ecuador egypt england estonia ethiopia europe finland france georgia germany ghana greece guatemala haiti
+    honduras hungary iceland india indonesia iran iraq ireland israel italy jamaica japan jordan kazakhstan
+    kenya korea kuwait laos latvia lebanon liberia libya lithuania luxembourg macedonia madagascar malaysia mali
+    malta mexico moldova mongolia montenegro morocco mozambique myanmar namibia nepal netherlands nicaragua
+    nigeria norway oman pakistan palestine panama paraguay peru philippines poland portugal qatar romania russia
+    rwanda scotland senegal serbia singapore slovakia slovenia somalia spain sudan sweden switzerland syria
+    taiwan tanzania thailand tunisia turkey uganda ukraine uruguay uzbekistan venezuela vietnam wales yemen
+    zambia zimbabwe africa asia america usa uk uae eu amsterdam athens atlanta austin bangalore bangkok
+    barcelona beijing berlin bombay boston brussels budapest cairo calcutta calgary chennai chicago copenhagen
+    dallas delhi denver detroit dubai dublin edinburgh florence frankfurt geneva hamburg hanoi helsinki houston
+    hyderabad istanbul jakarta jerusalem johannesburg karachi kiev kyiv kolkata lagos lahore lima lisbon
+    liverpool london lyon madrid manchester melbourne miami milan montreal moscow mumbai munich nairobi naples
+    nyc osaka oslo ottawa paris perth philadelphia phoenix prague pune rome rotterdam seattle seoul shanghai
+    shenzhen stockholm sydney tehran tokyo toronto turin vancouver venice vienna warsaw washington zurich
+    california texas florida hawaii alaska arizona colorado georgia illinois michigan nevada ohio oregon
+    virginia kerala gujarat punjab maharashtra karnataka goa bihar rajasthan
 """)
 """Places that people also write without a capital."""

@@ -1,10 +1,10 @@
 """Words for numbers, units and dates, English and some Chinese. Plain data."""
 
-from cacheproxy.semantic.lexicon import groups, words
+from cacheproxy.semantic.lexicon import groups, in_order, words
 
 ROMAN_NUMERALS = {
     numeral: str(value)
-    for value, numeral in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv".split(), 2)
+    for value, numeral in enumerate(in_order("ii iii iv v vi vii viii ix x xi xii xiii xiv xv"), 2)
     if len(numeral) > 1
 }
 UNITS = groups("""
@@ -89,12 +89,14 @@ DURATIONS = words("second minute hour day week month year decade century")
 SMALL_NUMBERS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-        " eighteen nineteen".split()
+        in_order(
+            "zero one two three four five six seven eight nine ten"
+            " eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+        )
     )
 } | {
     word: 10 * ten
-    for ten, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+    for ten, word in enumerate(in_order("twenty thirty forty fifty sixty seventy eighty ninety"), 2)
 }
 MULTIPLIERS = {
     "hundred": 100, "thousand": 1000, "k": 1000, "lakh": 100_000, "lakhs": 100_000, "lac": 100_000, "million": 10**6,
@@ -107,7 +109,7 @@ FRACTIONS = {
 ORDINALS = {
     word: value
     for value, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 1
+        in_order("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"), 1
     )
 }
 HAN_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
@@ -116,14 +118,17 @@ HAN_MULTIPLIERS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "亿": 10*
 MONTHS = {
     name: month
     for month, names in enumerate(
-        "january/jan february/feb march april/apr may june july august/aug september/sep/sept october/oct november/nov"
-        " december/dec".split(), 1,
+        in_order(
+            "january/jan february/feb march april/apr may june july august/aug september/sep/sept october/oct"
+            " november/nov december/dec"
+        ),
+        1,
     )
     for name in names.split("/")
-}  # fmt: skip
+}
 WEEKDAYS = {
     name: day
-    for day, name in enumerate("monday tuesday wednesday thursday friday saturday sunday".split(), 1)
+    for day, name in enumerate(in_order("monday tuesday wednesday thursday friday saturday sunday"), 1)
 }
 RELATIVE_DAYS = words("today tomorrow yesterday tonight now currently weekend")
 HAN_DATES = (

@@ -15,6 +15,7 @@ from cacheproxy.semantic.lexicon import (
     MEASURES,
     NEGATORS,
     WH_WORDS,
+    words,
 )
 from cacheproxy.semantic.quantities import dates, measures, numbers
 from cacheproxy.semantic.words import Word, without_courtesies, words_of
@@ -34,12 +35,14 @@ SCRIPTS = {
 }
 SCRIPT = re.compile("|".join(f"(?P<{name}>[{span}])" for name, span in SCRIPTS.items()), re.IGNORECASE)
 FUNCTION_WORDS = {
-    "en": "the of to and is are in what how do does for a i my it that with on can you why".split(),
-    "de": "der die das und ist nicht wie ich ein eine mit auf für zu den dem von kann was wo warum".split(),
-    "fr": "le la les et est une des du que je comment pour dans avec pas qui où pourquoi quel quelle au".split(),
-    "es": "el los las es una de que cómo como para con por qué dónde del mi puedo cuál en se".split(),
-    "it": "il lo gli è una di che come per con non dove perché del della mi posso qual sono".split(),
-    "pt": "o os uma é de que como para com não onde por do da meu posso qual em são".split(),
+    "en": words("the of to and is are in what how do does for a i my it that with on can you why"),
+    "de": words("der die das und ist nicht wie ich ein eine mit auf für zu den dem von kann was wo warum"),
+    "fr": words(
+        "le la les et est une des du que je comment pour dans avec pas qui où pourquoi quel quelle au"
+    ),
+    "es": words("el los las es una de que cómo como para con por qué dónde del mi puedo cuál en se"),
+    "it": words("il lo gli è una di che come per con non dove perché del della mi posso qual sono"),
+    "pt": words("o os uma é de que como para com não onde por do da meu posso qual em são"),
 }
 LANGUAGES_OF = {
     word: frozenset(language for language, words in FUNCTION_WORDS.items() if word in words)

@@ -37,13 +37,13 @@ What refused, as first of its guards:
 {refusals}
 
 ## The default threshold and its budget
-The budget is {budget:.1%} wrong answers of all look-ups. How many that allows depends on the traffic: what can go wrong is a
-*near miss*, a look-up whose best candidate is about the same subject and another question, which no guard tells. The
-default takes {share:.0%} of the look-ups for such. Of the near misses among these pairs {wrong:,} of {others:,} pass the threshold, with 95 %
-confidence at most {bound:.1%}; of the repetitions {recall:.0%} do. A share n of near misses and r of rewordings in the traffic
-means n × {false_rate:.3f} wrong answers and r × {recall:.2f} right ones per look-up. Where hits are few and near misses many, most of
-the hits may be wrong within this budget: the error budget of a model bounds that as well, and shadow checks move what
-is served in each region.
+The budget is {budget:.1%} wrong answers of all look-ups. How many that allows depends on the traffic: what can go wrong
+is a *near miss*, a look-up whose best candidate is about the same subject and another question, which no guard tells.
+The default takes {share:.0%} of the look-ups for such. Of the near misses among these pairs {wrong:,} of {others:,}
+pass the threshold, with 95 % confidence at most {bound:.1%}; of the repetitions {recall:.0%} do. A share n of near
+misses and r of rewordings in the traffic means n × {false_rate:.3f} wrong answers and r × {recall:.2f} right ones a look-up.
+Where hits are few and near misses many, most of the hits may be wrong within this budget: the error budget of a model
+bounds that as well, and shadow checks move what is served in each region.
 
 The labels err in both directions. Of 176 pairs above a score of 0.6 read by hand, strictly, two in five of those
 labelled as different ask the same, and one in seven of those labelled as the same does not: on the whole the score is

@@ -1,8 +1,8 @@
 """How a verifier is trained: labelled pairs in, a model file and its figures out. The same seed gives the same bytes.
 
 Needs LightGBM and an encoder, which the gateway does not. Pairs that a guard refuses teach too, and count as misses
-when the others are measured. Pairs that share a text, straight or through others, fall into one fold, so that no question is judged by a
-model that was trained on it.
+when the others are measured. Pairs that share a text, straight or through others, fall into one fold, so that no
+question is judged by a model that was trained on it.
 """
 
 import gzip

@@ -64,7 +64,7 @@ class Verdict(NamedTuple):
     """What is thought of a pair."""
 
     score: float
-    """How likely, 0 to 1, people would call the two one question, among pairs as the model was trained on; 0 where refused."""
+    """How likely, 0 to 1, people would call the two one question; 0 where refused."""
     refused_by: str | None
     """The guard that refused, as statistics name it; None where the score decides."""
 

@@ -103,7 +103,14 @@ def stem(word: str) -> str:
         return word
     if word in SMALL_NUMBERS and word != "one":
         return str(SMALL_NUMBERS[word])
-    return str(_stemmer.stemWord(SAME_WORD.get(word, word)))
+    root = str(_stemmer.stemWord(SAME_WORD.get(word, word)))
+    return _same_stem().get(root, root)
+
+
+@lru_cache(maxsize=1)
+def _same_stem() -> dict[str, str]:
+    """Return the stems of `SAME_WORD`, so that other forms of its words are the same word, too."""
+    return {str(_stemmer.stemWord(word)): str(_stemmer.stemWord(same)) for word, same in SAME_WORD.items()}
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
