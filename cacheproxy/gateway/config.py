@@ -33,6 +33,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Calls to model servers under way at once; the next one is refused with 503."""
     max_calls_per_upstream: int = 256
     """Of these, to one upstream: one that hangs must not take the others' share."""
+    max_background_calls: int = 16
+    """Calls to model servers under way at once that no client waits for, as refreshes; 0: none are made."""
     max_upstream_attempts: int = 3
     """Targets that one call asks before it gives up."""
     follow_seconds: float = 60.0

@@ -146,6 +146,7 @@ class Ask(NamedTuple):
         units: int,
         quality: KeptQuality,
         output_reasoning: int = 0,
+        took_us: int = 0,
     ) -> StoredAnswer:
         """Return an answer that was computed for this call as it is to be kept, under the model's policy."""
         now_ms, policy = time.time_ns() // 1_000_000, self.facts.rules.policy
@@ -157,11 +158,12 @@ class Ask(NamedTuple):
             source_event=self.call.event_id,
             stored_at_ms=now_ms,
             expires_at_ms=expires_at_ms,
-            stale_until_ms=expires_at_ms + 1000 * policy.stale_if_error_seconds,
+            stale_until_ms=expires_at_ms + 1000 * policy.kept_stale_seconds,
             pools=pools,
             output_reasoning=output_reasoning,
             units=units,
             quality=quality,
+            took_us=took_us,
             tagged=self._tagged,
         )
 

@@ -146,6 +146,11 @@ class Work:
         """Say that the upstream is through: nobody's patience matters any more."""
         self._reading = False
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the upstream is being read."""
+        return self._reading
+
     def was_broken_off(self) -> bool:
         """Return whether it was `break_off` that cancelled the task just now; the task goes on then."""
         return self._stopped and self.task is not None and not self.task.uncancel()
