@@ -24,6 +24,7 @@ from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
+from cacheproxy.gateway.flight.rewordings import Rewordings
 from cacheproxy.gateway.flight.work import Found
 from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
@@ -33,10 +34,11 @@ from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.recording.spool import Spool
+from cacheproxy.gateway.semantics import Open, Semantics, open_shipped
 from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.telemetry.exposition import Exposition
 from cacheproxy.gateway.telemetry.health import Health
-from cacheproxy.gateway.telemetry.metrics import Metrics
+from cacheproxy.gateway.telemetry.metrics import MILLION, Metrics
 from cacheproxy.gateway.telemetry.observer import Observer
 from cacheproxy.gateway.telemetry.statistics import Statistics
 from cacheproxy.gateway.telemetry.tally import REASONS, TIERS, Tally
@@ -62,7 +64,7 @@ BREAK_OFF_SECONDS = 3.0
 class Gateway:
     """One gateway process: ``startup()``, then calls, then ``shutdown()``."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, *, open_tier: Open = open_shipped) -> None:
         self._settings = settings
         self._tracing = _tracing(settings)
         self._catalog = Catalog()
@@ -87,8 +89,10 @@ class Gateway:
         self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
-        self.health = Health(self._catalog, self._recorder, self._spool)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
+        self._semantics = Semantics(settings, self._catalog, self._upstreams, open_tier=open_tier)
+        self._rewordings = Rewordings(settings, self._tiers, self._semantics)
+        self.health = Health(self._catalog, self._recorder, self._spool, self._semantics)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
         self._limits = Limits(settings, self._redis)
         self._read_gauges()
@@ -108,6 +112,7 @@ class Gateway:
                 self._coalescing,
                 self._limits,
                 Sightings(self._redis),
+                self._rewordings,
             ),
             delivery,
             self._idempotency,
@@ -128,6 +133,7 @@ class Gateway:
         await self._recorder.start()
         await self._statistics.start()
         await self._feed.start()
+        await self._semantics.settle()
 
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
@@ -141,6 +147,8 @@ class Gateway:
                 await self._flight.drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._rewordings.stop()
+        await self._semantics.stop()
         await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
@@ -263,6 +271,7 @@ class Gateway:
         read("memory_cache_misses", lambda: memory.misses)
         read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
         read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
+        self._read_semantics()
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.codec.damaged)
@@ -271,6 +280,24 @@ class Gateway:
             read("redis_breaker_openings", lambda: redis.breaker[1])
         if spool is not None:
             read("spool_batches", lambda: spool.last_depth)
+
+    def _read_semantics(self) -> None:
+        read, accounts = self.metrics.read, self._semantics.accounts
+        read("semantic_findings", lambda: self._rewordings.findings)
+        read("semantic_checks", lambda: self._rewordings.checks)
+        read(
+            "semantic_wrong_ratio",
+            lambda: {name: round(account.upper * MILLION) for name, account in accounts().items()},
+        )
+        read(
+            "semantic_tolerated_ratio",
+            lambda: {name: round(account.tolerance * MILLION) for name, account in accounts().items()},
+        )
+        read(
+            "semantic_shut_off",
+            lambda: {name: int(account.state.shut) for name, account in accounts().items()},
+        )
+        read("semantic_forgotten_questions", self._semantics.forgotten)
 
     def _build_tiers(self) -> Tiers:
         settings = self._settings

@@ -148,7 +148,11 @@ def _share_out(
     quality: KeptQuality = "reported" if measured.quality == "reported" else "estimated"
     return {
         keys[place]: ask.stored(
-            Answer((JSON,), body), TokenPools(*counts[:-1]), units=counts[-1], quality=quality
+            Answer((JSON,), body),
+            TokenPools(*counts[:-1]),
+            units=counts[-1],
+            quality=quality,
+            took_us=computed.upstream_us,
         )
         for place, body, *counts in zip(missing, bodies, *shares, strict=True)
     }

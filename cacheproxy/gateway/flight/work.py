@@ -7,15 +7,17 @@ kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.request import Answer, Header, InferenceRequest, StreamReader
+from cacheproxy.semantic.finding import Finding, SemanticHit
 from metering.tokens import TokenPools
+from metering.usage_event import UsageEvent
 
 Part = tuple[str, TokenPools, int]
 """An outcome, and the pools and units that have it."""
@@ -39,15 +41,30 @@ class Led(NamedTuple):
     """Whether it is a complete answer, which the dialect can give in another form."""
 
 
+class Reworded:
+    """A semantic hit on its way to those who get it: the same for all of them, but for who pays for the look-up."""
+
+    __slots__ = ("events", "hit", "raw_usage")
+
+    def __init__(self, hit: SemanticHit, raw_usage: Mapping[str, Any]) -> None:
+        self.hit = hit
+        self.raw_usage = raw_usage
+        """What the look-up took; of the first event only."""
+        self.events: list[UsageEvent] = []
+        """Of the calls that were given it."""
+
+
 class Found(NamedTuple):
     """Nobody had to be asked: every listener, the first among them, has a hit."""
 
     stored: StoredAnswer
-    how: Literal["exact", "coalesced", "stale"]
+    how: Literal["exact", "coalesced", "stale", "semantic"]
     failure_status: int = 0
     """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
     tier: Literal["memory", "redis"] = "memory"
     """Where an exact one was found."""
+    reworded: Reworded | None = None
+    """Of a semantic one."""
 
 
 Result = Led | Found
@@ -68,6 +85,7 @@ class Work:
         "_stopped",
         "_waiting",
         "chunks",
+        "finding",
         "head",
         "leader",
         "on_chunk",
@@ -98,6 +116,8 @@ class Work:
         self.head: tuple[Header, ...] | None = None
         self.used: Measured | None = None
         """What the answer took, as far as it came; None while nothing is known, or where it was found."""
+        self.finding: Finding | None = None
+        """What came of looking for its question in other words, where that was done."""
         self.chunks: list[bytes] = []
         self.on_chunk: Callable[[bytes], None] | None = None
         self.on_end: Callable[[], None] | None = None
@@ -125,6 +145,11 @@ class Work:
     def heard_out(self) -> None:
         """Say that the upstream is through: nobody's patience matters any more."""
         self._reading = False
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the upstream is being read."""
+        return self._reading
 
     def was_broken_off(self) -> bool:
         """Return whether it was `break_off` that cancelled the task just now; the task goes on then."""
