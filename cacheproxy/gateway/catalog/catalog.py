@@ -262,7 +262,7 @@ def read_invalidation(row: Row) -> Invalidation:
         tag=row["tag"].encode(),
         key=row["key"].encode(),
     )
-    return Invalidation(row["epoch"], row["tenant_id"], place)
+    return Invalidation(row["epoch"], row["tenant_id"], place, tuple(key.encode() for key in row["keys"]))
 
 
 def _with_secret(target: Target) -> Target:

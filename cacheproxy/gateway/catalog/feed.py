@@ -36,8 +36,8 @@ _KEY = "SELECT * FROM gateway_access WHERE key_digest = $1"
 _MODELS = "SELECT * FROM gateway_catalog"
 _PLANS = "SELECT * FROM gateway_price_book"
 _INVALIDATIONS = (
-    "SELECT max(epoch) AS epoch, tenant_id, model, version, session, tag, key FROM gateway_invalidations"
-    " WHERE epoch > $1 GROUP BY tenant_id, model, version, session, tag, key ORDER BY 1"
+    "SELECT max(epoch) AS epoch, tenant_id, model, version, session, tag, key, keys FROM gateway_invalidations"
+    " WHERE epoch > $1 GROUP BY tenant_id, model, version, session, tag, key, keys ORDER BY 1"
 )
 
 
@@ -150,6 +150,9 @@ class Feed:
             except TimeoutError:
                 await self._read_invalidations()
             self._wake.clear()
+            if self._unread:
+                self._unread = False
+                await self._read_invalidations()
             if time.monotonic() >= reload_at:
                 await self._reload_all()
                 reload_at = time.monotonic() + self._settings.reload_seconds
@@ -203,7 +206,12 @@ class Feed:
         self._wake.set()
 
     def _invalidated(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        self._catalog.epochs.take(read_invalidation(_decode(str(payload))))
+        heard = _decode(str(payload))
+        if "read" in heard:  # it names more keys than a notification holds
+            self._unread = True
+            self._wake.set()
+        else:
+            self._catalog.epochs.take(read_invalidation(heard))
 
     def _catalog_changed(self, _connection: Any, _pid: int, _channel: str, _payload: object) -> None:
         self._stale_catalog = True
