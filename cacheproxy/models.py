@@ -261,7 +261,8 @@ class CacheInvalidation(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(matching="", keys=[])
-                | models.Q(tenant__isnull=False, version="", session="", tag="", key="") & ~models.Q(matching=""),
+                | models.Q(tenant__isnull=False, version="", session="", tag="", key="")
+                & ~models.Q(matching=""),
                 name="invalidation_matching_of_tenant",
             ),
             models.CheckConstraint(

@@ -142,7 +142,8 @@ class Epochs:
         """Heed *invalidation*. In any order, and as often as one hears of it."""
         epoch, tenant_id, place, keys = invalidation
         ended = [Place(key=key) for key in keys] or [place]
-        if any([self._take(epoch, tenant_id, place, is_own=bool(keys)) for place in ended]):
+        news = [self._take(epoch, tenant_id, place, is_own=bool(keys)) for place in ended]
+        if any(news):
             self._end_eras(tenant_id)
 
     def _take(self, epoch: int, tenant_id: int, place: Place, *, is_own: bool) -> bool:

@@ -114,7 +114,8 @@ class SemanticTier(Generic[Reading]):
         self._same = same or SameAnswer(local)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="semantic")
         self.counts: Counter[str] = Counter()
-        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``; ``unreadable`` entries."""
+        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``; and entries
+        that were ``unreadable``."""
         if local.name != judge.encoder:
             raise ValueError(f"The verifier knows the vectors of {judge.encoder}, not those of {local.name}.")
 
@@ -239,7 +240,7 @@ class SemanticTier(Generic[Reading]):
             async with asyncio.timeout_at(by):
                 hit, reasons = await self._in_thread(self._best, question.context, sought, candidates)
             reason = "" if hit else reasons[0]  # why the nearest one is none
-            self.counts["unreadable"] += sum(why in UNREADABLE for why in reasons)
+            self.counts.update("unreadable" for why in reasons if why in UNREADABLE)
         decision = self._budget(question).decide(hit.region if hit else None)
         if decision is None or hit is None:
             return finding._replace(reason=reason)

@@ -23,9 +23,7 @@ PAGE = "admin:metering_wronghit_change"
 def clerk(live_db: str) -> Client:
     user = User.objects.create_user("clerk", is_staff=True)
     for app, codename in (("metering", "view_wronghit"), ("billing", "view_invoice")):
-        user.user_permissions.add(
-            Permission.objects.get(content_type__app_label=app, codename=codename)
-        )
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
     client = Client()
     client.force_login(user)
     return client
@@ -75,7 +73,11 @@ def test_the_list_asks_no_query_for_each(clerk: Client, django_assert_max_num_qu
 def test_an_invoices_page_names_the_hits(clerk: Client) -> None:
     proof, invoice = credited()
     page = clerk.get(reverse("admin:billing_invoice_change", args=[invoice.pk])).content.decode()
-    for words in ("credit for wrong hits of November 2026", str(proof.event_id), reverse(PAGE, args=[proof.pk])):
+    for words in (
+        "credit for wrong hits of November 2026",
+        str(proof.event_id),
+        reverse(PAGE, args=[proof.pk]),
+    ):
         assert words in page
 
 

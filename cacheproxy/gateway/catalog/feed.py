@@ -3,8 +3,9 @@
 One connection per gateway process listens, reads and looks up unknown keys. A notification on
 ``zerorate_access`` carries a tenant id and reloads that tenant's keys; one on ``zerorate_catalog`` reloads
 models and prices; bursts of both are taken together. One on ``zerorate_invalidations`` carries the invalidation and
-is heeded at once. After a lost connection, and every ``reload_seconds``, all of it is read again; invalidations that
-were not heard of, with every heartbeat. While PostgreSQL is away the last copy serves.
+is heeded at once, or says that one of many keys is to be read. After a lost connection, and every
+``reload_seconds``, all of it is read again; invalidations that were not heard of, with every heartbeat. While
+PostgreSQL is away the last copy serves.
 """
 
 import asyncio
@@ -52,6 +53,7 @@ class Feed:
         self._wake = asyncio.Event()
         self._stale_tenants: set[int] = set()
         self._stale_catalog = False
+        self._unread = False
         self._epochs_read = 0
         self._unknown: dict[bytes, float] = {}
         self._lookups = 0
