@@ -248,7 +248,7 @@ def _reworded_event(ask: Ask, stored: StoredAnswer, reworded: Reworded) -> Usage
         similarity=reworded.hit.similarity,
         raw_usage=document.write(usage) if usage else None,
     )
-    reworded.events.append(event)
+    reworded.given(event)
     return event
 
 

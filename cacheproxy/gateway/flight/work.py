@@ -44,14 +44,26 @@ class Led(NamedTuple):
 class Reworded:
     """A semantic hit on its way to those who get it: the same for all of them, but for who pays for the look-up."""
 
-    __slots__ = ("events", "hit", "raw_usage")
+    __slots__ = ("_events", "_tell", "hit", "raw_usage")
 
     def __init__(self, hit: SemanticHit, raw_usage: Mapping[str, Any]) -> None:
         self.hit = hit
         self.raw_usage = raw_usage
         """What the look-up took; of the first event only."""
-        self.events: list[UsageEvent] = []
-        """Of the calls that were given it."""
+        self._events: list[UsageEvent] = []
+        self._tell: Callable[[UsageEvent], None] | None = None
+
+    def given(self, event: UsageEvent) -> None:
+        """Take note that a call is given it, which *event* says."""
+        self._events.append(event)
+        if self._tell is not None:
+            self._tell(event)
+
+    def prove_wrong(self, tell: Callable[[UsageEvent], None]) -> None:
+        """Have *tell* told of every call that was given it, or will be."""
+        self._tell = tell
+        for event in self._events:
+            tell(event)
 
 
 class Found(NamedTuple):
