@@ -24,10 +24,10 @@ from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
 from cacheproxy.gateway.flight.rewordings import Rewordings
 from cacheproxy.gateway.flight.shadow_checks import ShadowChecks
-from cacheproxy.gateway.flight.work import Found
 from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
@@ -106,6 +106,9 @@ class Gateway:
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis, self._at_rest)
         delivery = Delivery(self._recorder, self._limits, self.metrics)
+        refreshing = Refreshing(
+            self._tiers, self._coalescing, self._background, self._rewordings, self.metrics
+        )
         self._flight = Flight(
             settings,
             self._door,
@@ -118,10 +121,12 @@ class Gateway:
                 self._coalescing,
                 self._limits,
                 Sightings(self._redis),
+                refreshing,
                 self._rewordings,
             ),
             delivery,
             self._idempotency,
+            refreshing,
         )
         self._at_once = AtOnce(self._recorder, delivery, refuse=self._refusal, over=self._over)
 
@@ -237,11 +242,11 @@ class Gateway:
         return True
 
     def _begin_at_once(self, call: Call, exchange: Exchange) -> bool:
-        stored, ask = self._flight.look(call, exchange.body), call.ask
+        found, ask = self._flight.look(call, exchange.body), call.ask
         if ask is None:
             return False
-        if stored is not None:
-            self._at_once.hit(ask, Found(stored, "exact"), exchange.give)
+        if found is not None:
+            self._at_once.hit(ask, found, exchange.give)
             return True
         context = current_call.set(call)  # for the work's task
         work = self._flight.lead(ask)

@@ -17,7 +17,7 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.flight.shadow_checks import FORGET_SECONDS, ShadowChecks
-from cacheproxy.gateway.flight.work import Found, Led, Result, Reworded, Work
+from cacheproxy.gateway.flight.work import Found, Led, Reworded, Work
 from cacheproxy.gateway.semantics import Semantics
 from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.understanding import Ask
@@ -71,10 +71,13 @@ class Rewordings:
         self._metrics.semantically_sought(ask.facts.model.name, reason)
         return finding, found
 
-    def conclude(self, work: Work, result: Result) -> None:
+    def conclude(self, work: Work) -> None:
         """Remember the question of an answer that was kept, and check what is to be checked. Nobody waits for it."""
         tier = self._semantics.tier
-        if tier is None or result.stored is None:
+        if tier is None or work.result.exception() is not None:
+            return
+        result = work.result.result()
+        if result.stored is None:
             return
         if isinstance(result, Led):
             self._later(self._conclude(tier, work, result, result.stored))
