@@ -31,6 +31,8 @@ class Rules(NamedTuple):
     screen: Screen | None = None
     chooses: bool = False
     """Whether not every answer that could be kept is."""
+    refreshes: bool = False
+    """Whether answers are asked for again before a call has to wait for that."""
     note: bytes | None = None
     """What the event of an exact hit says of the rules, as JSON: that inputs were rounded."""
 
@@ -93,6 +95,7 @@ def _rules(policy: CachePolicy, task: str) -> Rules:
         b"" if says_nothing else sha256(msgspec.json.encode(reads, order="sorted")).digest(),
         None if policy.sensitive is None else _screen(policy.sensitive),
         policy.cacheable != Cacheable() or policy.sensitive is not None,
+        policy.refreshes,
         None if policy.round_digits is None else msgspec.json.encode({"round_digits": policy.round_digits}),
     )
 

@@ -69,7 +69,6 @@ def gateway_settings() -> GatewaySettings:
         models_dir=str(env.home() / "models"),
         encoder_threads=env.integer("ENCODER_THREADS", 2),
         semantic_budget_seconds=env.integer("SEMANTIC_BUDGET_MS", 25) / 1000,
-        max_shadow_checks=env.integer("MAX_SHADOW_CHECKS", 4),
     )
 
 

@@ -86,8 +86,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     encoder_threads: int = 2
     semantic_budget_seconds: float = 0.025
     """The longest that a call waits to learn whether its question was asked in other words."""
-    max_shadow_checks: int = 4
-    """Semantic hits at once whose upstreams are really asked, to compare; of more, none is checked."""
 
     database_timeout_seconds: float = 2.0
     """The longest that one commit, look-up or connection attempt may take before PostgreSQL counts as away."""

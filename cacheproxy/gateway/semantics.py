@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cacheproxy.gateway.catalog.catalog import Catalog, Model
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.tasks import end
+from cacheproxy.gateway.telemetry.metrics import MILLION, Metrics, Reading
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.semantic.budget.account import Account
 from cacheproxy.semantic.budget.rules import rules_of
@@ -91,8 +92,18 @@ class Semantics:
         models = self._catalog.models.values()
         return {model.name: known[model.name, model.version] for model in models if model.rules.semantics}
 
-    def forgotten(self) -> int:
-        """Return how many questions could not be kept."""
+    def tell(self, metrics: Metrics) -> None:
+        """Have *metrics* know of the error budgets."""
+
+        def of_each(say: Callable[[Account], int]) -> Reading:
+            return lambda: {name: say(account) for name, account in self.accounts().items()}
+
+        metrics.read("semantic_wrong_ratio", of_each(lambda account: round(account.upper * MILLION)))
+        metrics.read("semantic_tolerated_ratio", of_each(lambda account: round(account.tolerance * MILLION)))
+        metrics.read("semantic_shut_off", of_each(lambda account: int(account.state.shut)))
+        metrics.read("semantic_forgotten_questions", self._forgotten)
+
+    def _forgotten(self) -> int:
         return self._assembly.writer.forgotten if self._assembly is not None else 0
 
     def troubles(self) -> list[str]:

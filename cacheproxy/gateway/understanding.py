@@ -86,14 +86,32 @@ class Ask(NamedTuple):
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
-        max_age_seconds = self.controls.max_age_seconds
-        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+        if self.controls is not PLAIN and not _is_within(self.controls, stored, now_ms):
             return False
         return not self.has_ended(stored)
 
     def has_ended(self, stored: StoredAnswer) -> bool:
         """Return whether one of the tags of an answer was invalidated since it was asked for."""
         return stored.tagged is not None and self.facts.era.ends(stored.tagged)
+
+    @property
+    def stale_seconds(self) -> int:
+        """How long after its end a stored answer may be given at once: as the client says, else as the policy does.
+
+        Who states an age without it wants nothing stale (RFC 9111, section 5.2.1.1).
+        """
+        stated = self.controls.max_stale_seconds
+        if stated is not None:
+            return stated
+        if self.controls.limits_age or not self.facts.shares:
+            return 0
+        return self.facts.rules.policy.stale_while_revalidate_seconds
+
+    @property
+    def stale_if_error_seconds(self) -> int:
+        """How long after its end a stored answer may stand in for a failure."""
+        stated = self.controls.stale_if_error_seconds
+        return self.facts.rules.policy.stale_if_error_seconds if stated is None else stated
 
     @property
     def key_headers(self) -> Sequence[Header]:
@@ -230,6 +248,14 @@ class Understanding:
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         self._remembered[name] = facts
+
+
+def _is_within(controls: Controls, stored: StoredAnswer, now_ms: int) -> bool:
+    """Return whether an answer is as young, and will be fresh for as long, as the client wants."""
+    max_age_seconds, min_fresh_seconds = controls.max_age_seconds, controls.min_fresh_seconds
+    if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+        return False
+    return min_fresh_seconds is None or stored.expires_at_ms - now_ms >= 1000 * min_fresh_seconds
 
 
 def parse(call: Call, body: bytes) -> InferenceRequest:

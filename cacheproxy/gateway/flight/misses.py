@@ -31,6 +31,7 @@ from cacheproxy.gateway.flight.asking import (
 )
 from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.refusals import Refusals
 from cacheproxy.gateway.flight.rewordings import Rewordings, with_look_up
 from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
@@ -66,6 +67,7 @@ class Misses:
         coalescing: Coalescing,
         limits: Limits,
         sightings: Sightings,
+        refreshing: Refreshing,
         rewordings: Rewordings,
     ) -> None:
         self.refusals = Refusals()
@@ -78,6 +80,7 @@ class Misses:
         self._recorder = recorder
         self._coalescing = coalescing
         self._limits = limits
+        self._refreshing = refreshing
 
     async def run(self, work: Work) -> None:
         """Bring *work* to its end, then let those outside this process know. Never raises."""
@@ -92,8 +95,10 @@ class Misses:
             self.refusals.note(work.leader, result, _now_ms())
             work.end(result)
         await self._coalescing.settle(work)
-        if work.leader.facts.rules.policy.semantic is not None and work.result.exception() is None:
-            self.rewordings.conclude(work, work.result.result())
+        if work.leader.facts.rules.refreshes and (found := work.found) is not None:
+            self._refreshing.consider(work.leader, found)
+        if work.leader.facts.rules.policy.semantic is not None:
+            self.rewordings.conclude(work)
 
     async def _result(self, work: Work) -> Result:
         try:
@@ -128,7 +133,7 @@ class Misses:
         return result
 
     async def _stale(self, ask: Ask, failure_status: int) -> Found | None:
-        seconds = ask.facts.rules.policy.stale_if_error_seconds
+        seconds = ask.stale_if_error_seconds
         if not seconds or not ask.may_read or ask.facts.key is None:
             return None
         stored = await self._tiers.get_stale(ask.facts.key, _now_ms(), seconds)
@@ -228,7 +233,7 @@ class Misses:
         shared = None if to_share is None else as_shared(ask, measured, to_share, upstream_us)
         kept = []
         key = ask.facts.key
-        lasts = shared is not None and dialect.lasts(work.request, parsed)
+        lasts = shared is not None and dialect.lasts(work.request, parsed) and self._tiers.takes(shared)
         if lasts and shared is not None and key is not None and await self._admits(ask, key):
             kept = [(key, shared)]
         part = (ask.outcome, measured.pools, measured.units)

@@ -8,7 +8,6 @@ same words has a semantic hit again, at its price and under its error budget.
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.config import GatewaySettings
-from cacheproxy.gateway.flight.work import Found, Led, Result, Reworded, Work
+from cacheproxy.gateway.flight.shadow_checks import FORGET_SECONDS, ShadowChecks
+from cacheproxy.gateway.flight.work import Found, Led, Reworded, Work
 from cacheproxy.gateway.semantics import Semantics
-from cacheproxy.gateway.telemetry.metrics import BoundedNames
+from cacheproxy.gateway.telemetry.metrics import Metrics
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols import document
-from cacheproxy.protocols.request import Answer, InferenceRequest
+from cacheproxy.protocols.request import InferenceRequest
 from cacheproxy.semantic.budget.rules import rules_of
 from cacheproxy.semantic.finding import Finding, Question, SemanticHit
 
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 THREAD_BYTES = 32_768
 """A longer body takes some tenths of a millisecond to write out without its question."""
 STUDY_SECONDS = 5.0
-FORGET_SECONDS = 1.0
 MAX_AFTERWARDS = 256
 """Answers at once whose questions are remembered, or compared, behind their calls; of more, none is."""
 
@@ -42,15 +41,19 @@ MAX_AFTERWARDS = 256
 class Rewordings:
     """Where misses meet the semantic tier."""
 
-    def __init__(self, settings: GatewaySettings, tiers: Tiers, semantics: Semantics) -> None:
-        self.findings: Counter[tuple[str, str]] = Counter()
-        """By model, and what came of it."""
-        self.checks: Counter[tuple[str, str]] = Counter()
-        """By model, and what the comparison of a kept answer with the upstream's own found."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        tiers: Tiers,
+        semantics: Semantics,
+        checks: ShadowChecks,
+        metrics: Metrics,
+    ) -> None:
         self._settings = settings
         self._tiers = tiers
         self._semantics = semantics
-        self._models = BoundedNames(settings.max_metric_names)
+        self._checks = checks
+        self._metrics = metrics
         self._afterwards: set[asyncio.Task[None]] = set()
 
     async def find(self, ask: Ask, request: InferenceRequest) -> tuple[Finding | None, Found | None]:
@@ -65,16 +68,24 @@ class Rewordings:
         except Exception:  # a bug of ours must not cost an answer that the upstream can give
             logger.exception("The call %s was not looked for in other words.", ask.call.event_id)
             reason = "error"
-        self.findings[self._models[ask.facts.model.name], reason] += 1
+        self._metrics.semantically_sought(ask.facts.model.name, reason)
         return finding, found
 
-    def conclude(self, work: Work, result: Result) -> None:
-        """Remember the question of an answer that was kept, and compare what is to be compared. Nobody waits for it."""
-        if isinstance(result, Led) and result.stored is not None and self._semantics.tier is not None:
-            self._later(self._conclude(self._semantics.tier, work, result, result.stored))
+    def conclude(self, work: Work) -> None:
+        """Remember the question of an answer that was kept, and check what is to be checked. Nobody waits for it."""
+        tier = self._semantics.tier
+        if tier is None or work.result.exception() is not None:
+            return
+        result = work.result.result()
+        if result.stored is None:
+            return
+        if isinstance(result, Led):
+            self._later(self._conclude(tier, work, result, result.stored))
+        elif result.how == "semantic" and work.finding is not None and work.finding.check is not None:
+            self._checks.begin(tier, work, result)
 
-    async def stop(self) -> None:
-        """Let what is under way end."""
+    async def drain(self) -> None:
+        """Wait until nothing is under way."""
         while self._afterwards:
             await asyncio.wait(self._afterwards)
 
@@ -123,21 +134,7 @@ class Rewordings:
         if finding is not None and finding.check is not None:
             candidate, _ = await self._answer(ask, finding.check)
             if candidate is not None and not ask.has_ended(candidate):
-                await self._compare(tier, work, finding, candidate, fresh)
-
-    async def _compare(
-        self,
-        tier: "SemanticTier[Any]",
-        work: Work,
-        finding: Finding,
-        candidate: StoredAnswer,
-        fresh: StoredAnswer,
-    ) -> None:
-        ask = work.leader
-        stored, said = (_said(ask, work.request, answer) for answer in (candidate, fresh))
-        same = await tier.check(finding, stored=stored, fresh=said)
-        result = "unknown" if same is None else "same" if same else "wrong"
-        self.checks[self._models[ask.facts.model.name], result] += 1
+                await self._checks.compare(tier, finding, ask, work.request, kept=candidate, fresh=fresh)
 
     async def _remember(self, tier: "SemanticTier[Any]", work: Work, fresh: StoredAnswer) -> None:
         ask, finding = work.leader, work.finding
@@ -183,11 +180,6 @@ def with_look_up(raw_usage: bytes | None, finding: Finding | None) -> bytes | No
         return raw_usage
     reported = document.read(raw_usage) if raw_usage is not None else {}
     return document.write({**reported, **finding.raw_usage})
-
-
-def _said(ask: Ask, request: InferenceRequest, stored: StoredAnswer) -> str:
-    dialect = ask.dialect
-    return dialect.said(dialect.read(request, Answer(stored.headers, stored.body)))
 
 
 async def _logged(work: Awaitable[None]) -> None:

@@ -19,6 +19,8 @@ from cacheproxy.semantic.finding import Finding, SemanticHit
 from metering.tokens import TokenPools
 from metering.usage_event import UsageEvent
 
+Stale = Literal["stale-if-error", "stale-while-revalidate", "max-stale"]
+"""Why an expired answer is given: its upstream fails, it is being asked again, or its client takes it as it is."""
 Part = tuple[str, TokenPools, int]
 """An outcome, and the pools and units that have it."""
 
@@ -44,14 +46,26 @@ class Led(NamedTuple):
 class Reworded:
     """A semantic hit on its way to those who get it: the same for all of them, but for who pays for the look-up."""
 
-    __slots__ = ("events", "hit", "raw_usage")
+    __slots__ = ("_events", "_tell", "hit", "raw_usage")
 
     def __init__(self, hit: SemanticHit, raw_usage: Mapping[str, Any]) -> None:
         self.hit = hit
         self.raw_usage = raw_usage
         """What the look-up took; of the first event only."""
-        self.events: list[UsageEvent] = []
-        """Of the calls that were given it."""
+        self._events: list[UsageEvent] = []
+        self._tell: Callable[[UsageEvent], None] | None = None
+
+    def given(self, event: UsageEvent) -> None:
+        """Take note that a call is given it, which *event* says."""
+        self._events.append(event)
+        if self._tell is not None:
+            self._tell(event)
+
+    def prove_wrong(self, tell: Callable[[UsageEvent], None]) -> None:
+        """Have *tell* told of every call that was given it, or will be."""
+        self._tell = tell
+        for event in self._events:
+            tell(event)
 
 
 class Found(NamedTuple):
@@ -63,6 +77,8 @@ class Found(NamedTuple):
     """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
     tier: Literal["memory", "redis"] = "memory"
     """Where an exact one was found."""
+    because: Stale = "stale-if-error"
+    """Of a stale one."""
     reworded: Reworded | None = None
     """Of a semantic one."""
 
@@ -92,6 +108,7 @@ class Work:
         "on_end",
         "reader",
         "remote",
+        "replaces",
         "request",
         "result",
         "shared",
@@ -113,6 +130,8 @@ class Work:
         """Whether identical calls may listen to it."""
         self.remote = False
         """Whether another gateway leads."""
+        self.replaces: StoredAnswer | None = None
+        """The answer that calls still get, where this work is to replace it."""
         self.head: tuple[Header, ...] | None = None
         self.used: Measured | None = None
         """What the answer took, as far as it came; None while nothing is known, or where it was found."""
@@ -195,6 +214,12 @@ class Work:
     def begun(self) -> bool:
         """Whether a part of the answer was passed to whoever listens."""
         return any(self._passed)
+
+    @property
+    def found(self) -> Found | None:
+        """What there was without asking anybody, once the work has ended with that."""
+        result = None if not self.result.done() or self.result.exception() else self.result.result()
+        return result if isinstance(result, Found) else None
 
     @property
     def is_deserted(self) -> bool:

@@ -80,6 +80,7 @@ FAMILIES: Mapping[str, Family] = {
         "gauge", "The share of semantic hits that may be wrong.", ("model",), per_unit=MILLION
     ),
     "semantic_shut_off": Family("gauge", "1 where the error budget lets no semantic hit be served.", ("model",)),
+    "semantic_wrong_hits_waiting": Family("gauge", "Hits proven wrong that PostgreSQL has yet to take."),
     "semantic_forgotten_questions": Family("counter", "Questions that could not be kept to be found in other words."),
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),
@@ -212,6 +213,14 @@ class Metrics:
         for pool, tokens in zip(pools._fields, pools, strict=True):
             if tokens:
                 self._counts["background_tokens", (self._model[model], purpose, pool)] += tokens
+
+    def semantic_checked(self, model: str, result: str) -> None:
+        """Count a comparison of a kept answer with the upstream's own."""
+        self._counts["semantic_checks", (self._model[model], result)] += 1
+
+    def semantically_sought(self, model: str, reason: str) -> None:
+        """Count a question that was looked for in other words, by what came of it."""
+        self._counts["semantic_findings", (self._model[model], reason)] += 1
 
     def client_hung_up(self) -> None:
         """Count a client that was gone before its answer's end."""

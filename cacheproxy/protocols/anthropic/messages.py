@@ -44,8 +44,7 @@ class MessagesDialect(AnthropicDialect):
 
     def said(self, answer: Any) -> str:
         """Return the message's texts and tool calls, without its thinking."""
-        blocks = objects(answer.get("content"))
-        return spoken([block.get(field) for block in blocks for field in ("text", "name", "input")])
+        return spoken([_said(block) for block in objects(answer.get("content"))])
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_tokens`."""
@@ -96,6 +95,13 @@ class MessagesDialect(AnthropicDialect):
     def replay(self, request: InferenceRequest, answer: bytes) -> Iterable[bytes]:
         """Return the stored message as a stream."""
         return replay(document.read(answer))
+
+
+def _said(block: dict[str, Any]) -> list[Any]:
+    """Return a block's text, or the tool that it calls and with what, to the number."""
+    if block.get("type") == "tool_use":
+        return [block.get("name"), document.canonical(block.get("input")).decode()]
+    return [block.get("text")]
 
 
 def _begun(answer: Any) -> TokenPools | None:

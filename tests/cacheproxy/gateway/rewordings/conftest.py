@@ -61,7 +61,11 @@ async def cast(world: World, upstream: FakeUpstream) -> Cast:
     await world.add_model("in-session", f"{upstream.url}/v1", cache={**TRUSTED, "scope": "session"})
     await world.add_model("to-the-letter", f"{upstream.url}/v1")
     await world.add_model("claude", upstream.url, protocol="anthropic", cache=TRUSTED)
-    prices = dict.fromkeys(("qwen-small", "in-session", "to-the-letter", "claude"), PRICES)
+    await world.add_model("embedder", f"{upstream.url}/v1")
+    encoded = {"semantic": {"threshold": 0.9, "encoder": "embedder"}}
+    await world.add_model("encoded-afar", f"{upstream.url}/v1", cache=encoded)
+    models = ("qwen-small", "in-session", "to-the-letter", "claude", "encoded-afar")
+    prices = dict.fromkeys(models, PRICES)
     plan_id = await world.add_plan("standard", prices, {"semantic": "80"})
     return Cast(await world.add_tenant("acme", plan_id), await world.add_tenant("stranger", plan_id), plan_id)
 

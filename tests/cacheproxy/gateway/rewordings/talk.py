@@ -66,4 +66,14 @@ async def remembered(world: World, entries: int = 1) -> None:
 
 def findings(gateway: tuple[Gateway, str]) -> dict[str, int]:
     """Return how often each thing came of looking for a question."""
-    return {reason: count for (_, reason), count in gateway[0]._rewordings.findings.items()}
+    return _counted(gateway[0], "semantic_findings")
+
+
+def checks(gateway: tuple[Gateway, str]) -> dict[str, int]:
+    """Return how often comparisons found what."""
+    return _counted(gateway[0], "semantic_checks")
+
+
+def _counted(gateway: Gateway, family: str) -> dict[str, int]:
+    series = gateway.metrics.snapshot(0).families.get(family, [])
+    return {labels[1]: count for labels, count in series if isinstance(count, int)}

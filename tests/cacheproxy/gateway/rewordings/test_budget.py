@@ -10,7 +10,7 @@ from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.semantic.budget.account import State, Tally
 from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, Semantic, findings, remembered
+from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, Semantic, checks, findings, remembered
 from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream, answer, chat_answer
 
@@ -50,10 +50,10 @@ async def test_what_is_shut_off_is_not_served_from_the_first_call_on_and_says_so
         assert findings((gateway, url)) == {"none": 1, "shut": 1}
 
         async def is_compared() -> bool:
-            return bool(gateway._rewordings.checks)
+            return bool(checks((gateway, url)))
 
         await eventually(is_compared)
-        assert gateway._rewordings.checks == {("qwen-small", "same"): 1}
+        assert checks((gateway, url)) == {"same": 1}
         assert "degraded: semantic hits of qwen-small are shut off by their error budget" in (
             gateway.health.report().lines
         )
@@ -83,10 +83,10 @@ async def test_a_candidate_that_is_not_served_is_compared_with_the_miss(
         await client.chat(REWORDED)
 
         async def is_compared() -> bool:
-            return bool(gateway._rewordings.checks)
+            return bool(checks((gateway, url)))
 
         await eventually(is_compared)
-        assert gateway._rewordings.checks == {("qwen-small", "wrong"): 1}
+        assert checks((gateway, url)) == {"wrong": 1}
         await remembered(world, 2)
     regions = (await state_of(world))["regions"]
     assert list(regions.values()) == [[1.0, 1.0]]

@@ -1,6 +1,7 @@
 """A question in other words gets the answer that was kept for it, at its own price."""
 
 import json
+from typing import Any
 
 from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, TRAP, remembered
@@ -64,7 +65,7 @@ async def test_all_but_the_last_turn_must_be_the_same(client: Client, world: Wor
     asked, reworded = ({"role": "user", "content": text} for text in (ASKED, REWORDED))
     await client.chat(messages=[*turns, asked])
     await remembered(world)
-    others = [
+    others: list[dict[str, Any]] = [
         {"messages": [*turns[:1], reworded]},
         {"messages": [{"role": "system", "content": "Be long."}, *turns[1:], reworded]},
         {"messages": [*turns, reworded], "temperature": 0.3},

@@ -1,16 +1,16 @@
 """Other surfaces, encoders, limits and screens."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from cacheproxy.gateway.asgi import Gateway
-from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.rewordings.conftest import TRUSTED
 from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, findings, remembered
 from tests.cacheproxy.gateway.world import Client, World, eventually
-from tests.fakes.upstream import FakeUpstream, answer
+from tests.fakes.upstream import USAGE, FakeUpstream, answer
 
 MESSAGE = {
     "id": "msg_1", "type": "message", "role": "assistant", "model": "small", "stop_reason": "end_turn",
@@ -56,19 +56,20 @@ async def test_a_turn_with_an_image_is_no_question(client: Client, gateway: tupl
 
 
 async def test_a_remote_encoder_and_what_it_costs(
-    client: Client, cast: Cast, world: World, upstream: FakeUpstream
+    client: Client, world: World, upstream: FakeUpstream
 ) -> None:
-    await world.add_model("embedder", f"{upstream.url}/v1")
-    policy = json.dumps({"semantic": {"threshold": 0.9, "encoder": "embedder"}})
-    await world.sql.execute("UPDATE cacheproxy_servedmodel SET cache = $1 WHERE name = 'qwen-small'", policy)
-
-    async def is_used() -> bool:
-        await client.chat("Hello", headers={"cache-control": "no-store"})
-        hit = await client.chat(ASKED)
-        await client.chat(ASKED, headers={"cache-control": "no-cache"})
-        return b"embedder" in hit.body or any(call.path == "/v1/embeddings" for call in upstream.received)
-
-    await eventually(is_used, within_seconds=10)
+    await client.chat(ASKED, model="encoded-afar")
+    await remembered(world)
+    answers = await asyncio.gather(*(client.chat(REWORDED, model="encoded-afar") for _ in range(3)))
+    assert all(given.headers["cache-status"].endswith("detail=semantic") for given in answers)
+    assert [call.path for call in upstream.received] == [
+        "/v1/embeddings", "/v1/chat/completions", "/v1/embeddings",
+    ]  # fmt: skip
+    miss, *hits = await world.events()
+    embedding = {"model": "embedder", "tokens": 4}
+    assert json.loads(miss["raw_usage"]) == {**USAGE, "embedding": embedding}
+    assert [hit["outcome"] for hit in hits] == ["semantic"] * 3
+    assert [hit["raw_usage"] for hit in hits if hit["raw_usage"]] == [json.dumps({"embedding": embedding})]
 
 
 @pytest.mark.parametrize("action", ["no_store", "mask"])
