@@ -15,7 +15,7 @@ from django.db import connections
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, Semantic, remembered
+from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, Semantic, findings, remembered
 from tests.cacheproxy.gateway.world import Client, World, eventually, serving
 from tests.fakes.upstream import FakeUpstream
 
@@ -110,5 +110,5 @@ class TestSealed:
         stranger = msgspec.structs.replace(gateway_settings, cache_encryption_keys=f"two:{key}")
         async with serving(stranger, open_tier=semantic.open) as (gateway, url):
             assert await is_gone(Client(client.session, url, client.key), REWORDED)
-            assert gateway._rewordings.findings["qwen-small", "foreign"] == 1
+            assert findings((gateway, url)) == {"foreign": 1}
             assert semantic.opened[-1].tier.counts["unreadable"] == 1
