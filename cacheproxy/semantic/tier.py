@@ -191,7 +191,8 @@ class SemanticTier(Generic[Reading]):
         except SemanticError:
             self.counts["unchecked"] += 1
             return None
-        self._budget(finding.question).checked(finding.check.region, wrong=not same)
+        vouched = finding.question.rules.vouches_for(finding.check.score)
+        self._budget(finding.question).checked(finding.check.region, wrong=not same, vouched=vouched)
         self.counts["checked"] += 1
         self.counts["wrong"] += not same
         return same
@@ -244,7 +245,8 @@ class SemanticTier(Generic[Reading]):
         if candidates:
             async with asyncio.timeout_at(by):
                 hit, reason = await self._in_thread(self._best, sought, candidates)
-        decision = self._budget(question).decide(hit.region if hit else None)
+        vouched = hit is not None and question.rules.vouches_for(hit.score)
+        decision = self._budget(question).decide(hit.region if hit else None, vouched=vouched)
         if decision is None or hit is None:
             return finding._replace(reason=reason)
         return finding._replace(
