@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
@@ -18,15 +19,15 @@ _decode = msgspec.json.Decoder(State).decode
 
 
 class BudgetReport(NamedTuple):
-    """How a model's semantic hits do under its error budget. Ratios are shares of the hits, 0 to 1."""
+    """How a model's semantic hits do under its error budget. Ratios are shares of the hits, 0 to 1, to four places."""
 
     model: str
     version: str
     shut_off: bool
     """Whether no hit is served, until checks prove the answers good."""
-    wrong_ratio: float
+    wrong_ratio: Decimal
     """The share that is wrong at most, as far as calibration and checks say."""
-    tolerated_ratio: float
+    tolerated_ratio: Decimal
     checks: int
     """Of hits that were, or but for a shut-off would have been, served; older ones than the last drift do not count."""
     wrong: int
@@ -61,10 +62,14 @@ def _report(model: ServedModel, rules: ModelRules, state: str, updated_at: datet
         model.name,
         model.version,
         account.state.shut,
-        account.upper,
-        account.tolerance,
+        _ratio(account.upper),
+        _ratio(account.tolerance),
         round(account.state.proof.checks),
         round(account.state.proof.wrong),
         account.state.drifts,
         updated_at,
     )
+
+
+def _ratio(share: float) -> Decimal:
+    return Decimal(f"{share:.4f}")

@@ -78,8 +78,8 @@ class BudgetRepresentation(serializers.Serializer[Any]):
     shut_off = serializers.BooleanField(
         help_text="Whether no hit is served, until checks prove answers good."
     )
-    wrong_ratio = serializers.FloatField(help_text="The share of the hits that is wrong at most, 0 to 1.")
-    tolerated_ratio = serializers.FloatField(help_text="The share of the hits that may be wrong, 0 to 1.")
+    wrong_ratio = ExactField(help_text="The share of the hits that is wrong at most, 0 to 1.")
+    tolerated_ratio = ExactField(help_text="The share of the hits that may be wrong, 0 to 1.")
     checks = serializers.IntegerField(help_text="How many hits the upstream was really asked about.")
     wrong = serializers.IntegerField(help_text="How many of these were wrong.")
     drifts = serializers.IntegerField(help_text="How often the answers changed and all proof was void.")

@@ -186,7 +186,8 @@ class SemanticTier(Generic[Reading]):
         except SemanticError:
             self.counts["unchecked"] += 1
             return None
-        self._budget(finding.question).checked(finding.check.region, wrong=not same)
+        vouched = finding.question.rules.vouches_for(finding.check.score)
+        self._budget(finding.question).checked(finding.check.region, wrong=not same, vouched=vouched)
         self.counts["checked"] += 1
         self.counts["wrong"] += not same
         return same
@@ -241,7 +242,8 @@ class SemanticTier(Generic[Reading]):
                 hit, reasons = await self._in_thread(self._best, question.context, sought, candidates)
             reason = "" if hit else reasons[0]  # why the nearest one is none
             self.counts.update("unreadable" for why in reasons if why in UNREADABLE)
-        decision = self._budget(question).decide(hit.region if hit else None)
+        vouched = hit is not None and question.rules.vouches_for(hit.score)
+        decision = self._budget(question).decide(hit.region if hit else None, vouched=vouched)
         if decision is None or hit is None:
             return finding._replace(reason=reason)
         return finding._replace(

@@ -35,6 +35,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     least_check_rate: Share = 0.05
     """The share of the hits that is checked when all is well."""
 
+    def vouches_for(self, score: float) -> bool:
+        """Return whether an operator trusts hits of this score."""
+        return self.open_from is not None and score >= self.open_from
+
 
 def rules_of(policy: Semantic) -> Rules:
     """Return the rules that a model's policy states."""
