@@ -20,7 +20,7 @@ from cacheproxy.models import CacheInvalidation, ServedModel
 from tenants.admin_pages import ModelForm, OperatorAdmin, button
 from tenants.models import Tenant, User
 
-PLACES = ("tenant", "pool", "model", "version", "session", "tag", "key")
+PLACES = ("tenant", "pool", "model", "version", "session", "tag", "key", "matching")
 
 
 def models() -> list[tuple[str, str]]:
@@ -51,6 +51,7 @@ class InvalidationForm(ModelForm):
             "session": "As the tenant's calls name it in X-Zerorate-Session.",
             "tag": "As calls name it in X-Zerorate-Cache-Tags, or the model's policy does.",
             "key": "One answer, as x-zerorate-key shows it to a call with X-Zerorate-Show-Key: true.",
+            "matching": "An RE2 expression: the tenant's answers whose question it finds in the semantic tier.",
             "reason": "Kept with the record.",
         }
 
@@ -86,7 +87,7 @@ class CacheInvalidationAdmin(OperatorAdmin):
     )
     list_filter_submit = True
     list_select_related = ("tenant", "pool")
-    search_fields = ("tenant__slug", "model", "tag", "session", "key", "made_by", "reason")
+    search_fields = ("tenant__slug", "model", "tag", "session", "key", "matching", "made_by", "reason")
 
     @admin.display(description="ended")
     def shown_selection(self, invalidation: CacheInvalidation) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
@@ -250,6 +251,7 @@ class CacheInvalidation(models.Model):
     The row is the record of who ended what, and its number the *epoch* that gateways fold into keys. Rows are only
     ever added, one transaction after another (`invalidations.py`), so that numbers become visible in their order.
     What a tenant ends of its own ends in its pools, too: a trigger adds a row for each.
+    Where an expression was stated (`matching`), it ends the answers of the `keys` that it was found to match.
     """
 
     class Via(models.TextChoices):
@@ -269,6 +271,8 @@ class CacheInvalidation(models.Model):
     session = models.CharField(max_length=256, blank=True, default="")
     tag = models.CharField(max_length=128, blank=True, default="")
     key = models.CharField(max_length=67, blank=True, default="")
+    matching = models.CharField(max_length=1000, blank=True, default="", db_default="")
+    keys = ArrayField(models.CharField(max_length=67), default=list, db_default=[], editable=False)
     reason = models.CharField(max_length=500, blank=True, default="")
     made_by = models.CharField(max_length=200)
     via = models.CharField(max_length=7, choices=Via.choices)
@@ -294,6 +298,12 @@ class CacheInvalidation(models.Model):
                 name="invalidation_key_alone",
             ),
             models.CheckConstraint(
+                condition=models.Q(matching="", keys=[])
+                | models.Q(tenant__isnull=False, version="", session="", tag="", key="")
+                & ~models.Q(matching=""),
+                name="invalidation_matching_of_tenant",
+            ),
+            models.CheckConstraint(
                 condition=models.Q(via__in=["admin", "api", "command"]), name="invalidation_via_known"
             ),
         ]
@@ -301,9 +311,11 @@ class CacheInvalidation(models.Model):
     def __str__(self) -> str:
         stated = [
             f"{name} {value}"
-            for name in ("tenant", "pool", "model", "version", "session", "tag", "key")
+            for name in ("tenant", "pool", "model", "version", "session", "tag", "key", "matching")
             if (value := getattr(self, name))
         ]
+        if self.matching:
+            stated.append(f"{len(self.keys):,} answers")
         return ", ".join(stated) or "everything"
 
 

@@ -70,6 +70,9 @@ class ModelRules:
             (tuple(map(_holds, conditions(task))), _rules(policy.of_task(task), task.name))
             for task in policy.tasks
         ]
+        stated = [rules.policy.semantic for rules in (self.base, *(rules for _, rules in self.tasks))]
+        self.semantics = tuple(semantic for semantic in stated if semantic is not None)
+        """Under what a question in other words may have an answer, where it may at all."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ModelRules) and self.policy == other.policy

@@ -38,6 +38,8 @@ class Invalidation(NamedTuple):
     owner: int
     """`EVERYBODY`, or whose answers: a tenant's id, or with its sign turned a pool's."""
     place: Place
+    keys: tuple[bytes, ...] = ()
+    """Of answers found to be the tenant's own: they alone have ended, and are of no use to anybody."""
 
 
 class Tagged(NamedTuple):
@@ -74,9 +76,7 @@ class Era:
 
     def key(self, key: bytes) -> bytes:
         """Return where the answer of *key* is kept by now: elsewhere, once that key was invalidated."""
-        while self._epochs.latest_of_keys and (epoch := self._epochs.of_key(self.owner, key)):
-            key = b"k1:" + sha256(b"%b/%d" % (key, epoch)).hexdigest().encode()
-        return key
+        return self._epochs.kept_under(self.owner, key)
 
     def ends(self, tagged: Tagged) -> bool:
         """Return whether an answer of this era's key has ended because one of its own tags was invalidated since."""
@@ -95,8 +95,8 @@ class Epochs:
         self.latest_of_tags = 0
         self.latest_of_keys = 0
         self.on_key: Callable[[bytes], None] | None = None
-        """Told of each key whose answer is of no use to anybody any more. A tenant's word is none: whose the key is
-        cannot be seen from it."""
+        """Told of each key whose answer is of no use to anybody any more. A tenant's word about a key is none: whose it
+        is cannot be seen from it."""
         self._places: dict[int, dict[Place, int]] = {}
         self._eras: dict[tuple[int, str, str, tuple[str, ...]], Era] = {}
 
@@ -130,12 +130,27 @@ class Epochs:
         place = Place(key=key)
         return max(self._places.get(whose, {}).get(place, 0) for whose in (EVERYBODY, owner))
 
+    def kept_under(self, owner: int, key: bytes) -> bytes:
+        """Return where the owner's answer of *key* is kept by now."""
+        while self.latest_of_keys and (epoch := self.of_key(owner, key)):
+            key = b"k1:" + sha256(b"%b/%d" % (key, epoch)).hexdigest().encode()
+        return key
+
     def take(self, invalidation: Invalidation) -> None:
         """Heed *invalidation*. In any order, and as often as one hears of it."""
-        epoch, owner, place = invalidation
+        epoch, owner, place, keys = invalidation
+        ended = [Place(key=key) for key in keys] or [place]
+        news = [self._take(epoch, owner, place, is_own=bool(keys)) for place in ended]
+        if any(news):
+            self._end_eras(owner)
+
+    def _take(self, epoch: int, owner: int, place: Place, *, is_own: bool) -> bool:
+        """Return whether it was news."""
         places = self._places.setdefault(owner, {})
         if places.get(place, 0) >= epoch:
-            return
+            return False
+        if place.key and (is_own or owner == EVERYBODY) and self.on_key is not None:
+            self.on_key(self.kept_under(owner, place.key))
         places.pop(place, None)  # the one invalidated last stands last
         places[place] = epoch
         if len(places) > self._max_places:
@@ -145,9 +160,7 @@ class Epochs:
             self.latest_of_tags = max(self.latest_of_tags, epoch)
         if place.key:
             self.latest_of_keys = max(self.latest_of_keys, epoch)
-        if place.key and owner == EVERYBODY and self.on_key is not None:
-            self.on_key(place.key)
-        self._end_eras(owner)
+        return True
 
     def _end_eras(self, owner: int) -> None:
         for name, era in list(self._eras.items()):

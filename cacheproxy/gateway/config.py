@@ -81,6 +81,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_late_allowed: int = 5
     """Turns of the event loop in a row without a reply in time, after which Redis is left alone for a while."""
 
+    models_dir: str = "var/models"
+    """Where the local encoder's graph is kept, which is built once."""
+    encoder_threads: int = 2
+    semantic_budget_seconds: float = 0.025
+    """The longest that a call waits to learn whether its question was asked in other words."""
+
     database_timeout_seconds: float = 2.0
     """The longest that one commit, look-up or connection attempt may take before PostgreSQL counts as away."""
     max_batch_events: int = 1000

@@ -159,11 +159,24 @@ class Ask(NamedTuple):
 
     def key_of(self, item: InferenceRequest) -> bytes:
         """Return the key of one item of this batch: the one that it has when it is asked for alone."""
+        return self.facts.era.key(self.name_of(item))
+
+    def name_of(self, request: InferenceRequest) -> bytes:
+        """Return the key of this request, or one very like it, as it was before any key was invalidated by itself."""
         facts = self.facts
         access = self.caller.access
-        key = _key(facts.model, facts.rules, self.dialect, item, access, self.controls, facts.era, facts.pool)
-        assert key is not None, "a batch that may be kept has items that may be"
-        return key
+        name = _name(
+            facts.model, facts.rules, self.dialect, request, access, self.controls, facts.era, facts.pool
+        )
+        assert name is not None, "what is like a request that may be kept may be kept"
+        return name
+
+    @property
+    def scope(self) -> bytes:
+        """Return among whose calls the answer is shared."""
+        scope = _scope(self.facts.rules.policy, self.caller.access, self.controls)
+        assert scope is not None, "a call with a key has a scope"
+        return scope
 
     def unkept(self) -> "Ask":
         """Return the call as one that neither reads nor writes the cache, as if its client had said `no-store`."""
@@ -248,10 +261,11 @@ class Understanding:
         rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
         pool = _pool(rules.policy, access, controls, dialect, request)
         era = self._door.era(access.tenant_id if pool is None else pool.owner, model, rules.policy.tags)
+        name = _name(model, rules, dialect, request, access, controls, era, pool)
         return Facts(
             model,
             rules,
-            _key(model, rules, dialect, request, access, controls, era, pool),
+            None if name is None else era.key(name),
             request.takes_answers_as_kept,
             rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
@@ -313,7 +327,7 @@ def _pool(
     return None if pool is not None and pool.pad_hits and request.stream else pool
 
 
-def _key(
+def _name(
     model: Model,
     rules: Rules,
     dialect: Dialect,
@@ -333,7 +347,7 @@ def _key(
         request = dialect.rounded(request, policy.round_digits)
     if policy.file_field is not None:
         request = dialect.about_file(request, policy.file_field)
-    key = answer_key(
+    return answer_key(
         secret=access.cache_secret if pool is None else pool.secret,
         scope=scope + rules.reading + _epoch(era, controls),
         model=model.name,
@@ -342,7 +356,6 @@ def _key(
         surface=dialect.surface,
         canonical=dialect.canonical(request, policy.volatile_fields),
     )
-    return era.key(key)
 
 
 def _epoch(era: Era, controls: Controls) -> bytes:

@@ -11,22 +11,24 @@ Nothing here may fail a call or hold it up for longer than it says: what does no
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cacheproxy.cache.at_rest import Damaged, Foreign
 from cacheproxy.semantic.answers import Comparison, SameAnswer
 from cacheproxy.semantic.budget.budget import Budget
 from cacheproxy.semantic.budget.ledger import Ledger
-from cacheproxy.semantic.budget.rules import LEAST_SCORE, Rules, cells_of, region_of
+from cacheproxy.semantic.budget.rules import LEAST_SCORE, region_of
 from cacheproxy.semantic.embedding import Embedder
 from cacheproxy.semantic.errors import SemanticError
-from cacheproxy.semantic.room import fit
+from cacheproxy.semantic.finding import Finding, Question, SemanticHit
+from cacheproxy.semantic.kept import Keeping, Kept
+from cacheproxy.semantic.room import cells_of, fit
 from cacheproxy.semantic.store import Candidate, Entry, Store
 from cacheproxy.semantic.writer import Writer
 
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 Vector = NDArray[np.float32]
 CANDIDATES = 5
+UNREADABLE = ("foreign", "stale")
 MAX_CHARACTERS = 4096
 """A longer question is not looked for: encoders read only its beginning."""
 
@@ -74,31 +77,6 @@ class Judge(Protocol[Reading]):
         """Return what is thought of a pair."""
 
 
-class Question(NamedTuple):
-    """What is looked for."""
-
-    text: str
-    """The one part of the call that may differ: the last user turn."""
-    context: bytes
-    """Stands for all the rest: see `Entry.context`."""
-    tenant_id: int
-    scope: bytes
-    model: str
-    version: str
-    rules: Rules
-    encoder: str | None = None
-    """The model of the catalog whose vectors are searched; None for the local one."""
-
-
-class SemanticHit(NamedTuple):
-    """A stored answer to a question that is the same, so far as one can tell."""
-
-    answer_key: bytes
-    similarity: float
-    score: float
-    region: int
-
-
 class Sought(NamedTuple):
     """A question as it is kept."""
 
@@ -107,40 +85,6 @@ class Sought(NamedTuple):
     judged: Vector
     """By the judge's own encoder."""
     reading: Any
-
-
-class Finding(NamedTuple):
-    """What came of a look-up."""
-
-    question: Question
-    reason: str
-    """`hit`, or the word for why there is none, as statistics count it."""
-    hit: SemanticHit | None = None
-    """To be served."""
-    check: SemanticHit | None = None
-    """To be compared with the upstream's answer; served as well, or not."""
-    sought: Sought | None = None
-    """None where the question has no vector: it cannot be remembered either."""
-    tokens: int = 0
-    """What a remote encoder counted."""
-
-    @property
-    def raw_usage(self) -> Mapping[str, Any]:
-        """Return what the look-up adds to the raw usage of its call's event."""
-        if not self.tokens:
-            return {}
-        return {"embedding": {"model": self.question.encoder, "tokens": self.tokens}}
-
-
-class _Kept(msgspec.Struct, array_like=True, frozen=True):
-    """An entry's question: its reading and, where a remote encoder's vectors are searched, the judge's own."""
-
-    reading: bytes
-    judged: bytes
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Kept).decode
 
 
 class SemanticTier(Generic[Reading]):
@@ -152,6 +96,7 @@ class SemanticTier(Generic[Reading]):
         store: Store,
         writer: Writer,
         ledger: Ledger,
+        keeping: Keeping,
         judge: Judge[Reading],
         unpack: Callable[[bytes], Reading],
         local: Embedder,
@@ -161,6 +106,7 @@ class SemanticTier(Generic[Reading]):
         self._store = store
         self._writer = writer
         self._ledger = ledger
+        self._keeping = keeping
         self._judge = judge
         self._unpack = unpack
         self._local = local
@@ -168,7 +114,8 @@ class SemanticTier(Generic[Reading]):
         self._same = same or SameAnswer(local)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="semantic")
         self.counts: Counter[str] = Counter()
-        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``."""
+        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``; and entries
+        that were ``unreadable``."""
         if local.name != judge.encoder:
             raise ValueError(f"The verifier knows the vectors of {judge.encoder}, not those of {local.name}.")
 
@@ -191,12 +138,27 @@ class SemanticTier(Generic[Reading]):
             finding = finding._replace(reason=failure.code)
         return self._counted(finding)
 
+    async def study(self, question: Question, *, seconds: float) -> Finding:
+        """Return a finding that can be remembered, for a question that was not looked for, or not in time."""
+        finding = Finding(question, "long")
+        if len(question.text) > MAX_CHARACTERS:
+            return finding
+        try:
+            return await self._sought(question, asyncio.get_running_loop().time() + seconds)
+        except (TimeoutError, SemanticError):
+            return finding._replace(reason="late")
+
+    def encoder_name(self, encoder: str | None) -> str:
+        """Return which vectors are searched where a policy names *encoder*."""
+        return self._local.name if encoder is None else self._remote(encoder).name
+
     def remember(self, finding: Finding, answer_key: bytes, *, now: datetime, expires_at: datetime) -> None:
         """Have the question found by others from soon on; its answer is kept under *answer_key*."""
         question, sought = finding.question, finding.sought
         if sought is None:
             return
         judged = sought.judged.astype(np.float16).tobytes() if question.encoder else b""
+        kept = Kept(question.text, sought.reading.pack(), judged)
         self._writer.remember(
             Entry(
                 context=question.context,
@@ -208,7 +170,7 @@ class SemanticTier(Generic[Reading]):
                 region=cells_of(sought.vector[None])[0],
                 created_at=now,
                 expires_at=expires_at,
-                question=_encode(_Kept(sought.reading.pack(), judged)),
+                question=self._keeping.wrap(question.context, answer_key, kept),
                 vector=sought.vector,
             )
         )
@@ -224,7 +186,8 @@ class SemanticTier(Generic[Reading]):
         except SemanticError:
             self.counts["unchecked"] += 1
             return None
-        self._budget(finding.question).checked(finding.check.region, wrong=not same)
+        vouched = finding.question.rules.vouches_for(finding.check.score)
+        self._budget(finding.question).checked(finding.check.region, wrong=not same, vouched=vouched)
         self.counts["checked"] += 1
         self.counts["wrong"] += not same
         return same
@@ -276,8 +239,11 @@ class SemanticTier(Generic[Reading]):
         hit, reason = None, "none"
         if candidates:
             async with asyncio.timeout_at(by):
-                hit, reason = await self._in_thread(self._best, sought, candidates)
-        decision = self._budget(question).decide(hit.region if hit else None)
+                hit, reasons = await self._in_thread(self._best, question.context, sought, candidates)
+            reason = "" if hit else reasons[0]  # why the nearest one is none
+            self.counts.update("unreadable" for why in reasons if why in UNREADABLE)
+        vouched = hit is not None and question.rules.vouches_for(hit.score)
+        decision = self._budget(question).decide(hit.region if hit else None, vouched=vouched)
         if decision is None or hit is None:
             return finding._replace(reason=reason)
         return finding._replace(
@@ -286,14 +252,19 @@ class SemanticTier(Generic[Reading]):
             check=hit if decision.check else None,
         )
 
-    def _best(self, sought: Sought, candidates: Sequence[Candidate]) -> tuple[SemanticHit | None, str]:
-        """Return the candidate of the highest score, or why there is none: why the nearest one is none."""
+    def _best(
+        self, context: bytes, sought: Sought, candidates: Sequence[Candidate]
+    ) -> tuple[SemanticHit | None, list[str]]:
+        """Return the candidate of the highest score, and why the others are none, the nearest first."""
         hits, reasons = [], []
         for candidate in candidates:
             try:
-                kept = _decode(candidate.question)
+                kept = self._keeping.unwrap(context, candidate.answer_key, candidate.question)
                 stored = self._unpack(kept.reading)
-            except (msgspec.DecodeError, SemanticError):  # another release wrote it
+            except Foreign:  # a key is missing here, or was taken out
+                reasons.append("foreign")
+                continue
+            except (Damaged, SemanticError):  # another release wrote it
                 reasons.append("stale")
                 continue
             cosine = _cosine(sought, kept) if kept.judged else candidate.cosine
@@ -303,11 +274,11 @@ class SemanticTier(Generic[Reading]):
                 hits.append(SemanticHit(candidate.answer_key, candidate.cosine, verdict.score, region))
             else:
                 reasons.append(f"refused:{verdict.refused_by}" if verdict.refused_by else "unlike")
-        return (max(hits, key=lambda hit: hit.score), "") if hits else (None, reasons[0])
+        return max(hits, key=lambda hit: hit.score, default=None), reasons
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
-def _cosine(sought: Sought, kept: _Kept) -> float:
+def _cosine(sought: Sought, kept: Kept) -> float:
     return float(sought.judged @ np.frombuffer(kept.judged, np.float16).astype(np.float32))

@@ -26,7 +26,10 @@ def test_pools_are_made_and_joined_once(run: Run) -> None:
     assert run(POOLED) == ["Nothing to change."]
     stay = PoolMembership.objects.get()
     assert (stay.tenant.slug, stay.joined_by, stay.joined_via) == ("acme", getpass.getuser(), "command")
-    assert run(POOLED.replace(", pad_hits: true", "")) == ["~ pool public: pad_hits True → False", "1 changed."]
+    assert run(POOLED.replace(", pad_hits: true", "")) == [
+        "~ pool public: pad_hits True → False",
+        "1 changed.",
+    ]
 
 
 def test_a_dry_run_tells_the_same_and_lets_nobody_in(run: Run) -> None:
@@ -69,5 +72,7 @@ def test_mistakes_are_named(run: Run, right: str, wrong: str, message: str) -> N
 
 
 def test_a_task_leaves_the_pool_by_saying_so(run: Run) -> None:
-    private = "tasks: [{name: chat, when: {path: /metadata, exists: true}, policy: {scope: tenant, pool: null}}]"
+    private = (
+        "tasks: [{name: chat, when: {path: /metadata, exists: true}, policy: {scope: tenant, pool: null}}]"
+    )
     run(POOLED.replace("pool: public}", f"pool: public, {private}}}", 1))

@@ -23,7 +23,7 @@ from cacheproxy.gateway.flight.rendezvous import (
     Over,
     Rendezvous,
 )
-from cacheproxy.gateway.flight.work import Found, Led, Work
+from cacheproxy.gateway.flight.work import Found, Led, Result, Work
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken
 from cacheproxy.redis_link import RedisAway, RedisRefused
@@ -99,7 +99,7 @@ class Coalescing:
         ask = work.leader
         name = ask.flight
         result = None if work.result.exception() else work.result.result()
-        stored = result.stored if result is not None else None
+        stored = result.stored if result is not None and not _is_reworded(result) else None
         if isinstance(result, Led) and self._tiers.redis is not None:
             keeping = [self._keep(self._tiers.redis, work, *item) for item in result.kept]
             await (keeping[0] if len(keeping) == 1 else asyncio.gather(*keeping))
@@ -209,6 +209,11 @@ class Coalescing:
                 tell(message)
 
         work.on_chunk = pass_on
+
+
+def _is_reworded(result: Result) -> bool:
+    """Return whether it is a semantic hit, which each gateway finds by itself: it is kept under no key of its own."""
+    return isinstance(result, Found) and result.how == "semantic"
 
 
 def _take(work: Work, message: Chunk) -> bool:

@@ -13,7 +13,7 @@ from cacheproxy.gateway.call import Lookout
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.flight.freshness import suits
-from cacheproxy.gateway.flight.work import Found, Led, Work
+from cacheproxy.gateway.flight.work import Found, Led, Reworded, Work
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import still_marked
 from cacheproxy.gateway.limits.grants import NO_GRANT
@@ -234,8 +234,10 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 
 def hit_event(ask: Ask, found: Found) -> UsageEvent:
     """Return the event of a hit; its call knows it from now on."""
-    stored = found.stored
+    stored, reworded = found.stored, found.reworded
     ask.call.found = found
+    if reworded is not None:
+        return _reworded_event(ask, stored, reworded)
     return usage_event(
         ask,
         stored,
@@ -244,6 +246,21 @@ def hit_event(ask: Ask, found: Found) -> UsageEvent:
         source_event=stored.source_event,
         raw_usage=_note(ask, found),
     )
+
+
+def _reworded_event(ask: Ask, stored: StoredAnswer, reworded: Reworded) -> UsageEvent:
+    usage, reworded.raw_usage = reworded.raw_usage, {}
+    event = usage_event(
+        ask,
+        stored,
+        outcome="semantic",
+        status=200,
+        source_event=stored.source_event,
+        similarity=reworded.hit.similarity,
+        raw_usage=document.write(usage) if usage else None,
+    )
+    reworded.given(event)
+    return event
 
 
 def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
@@ -265,6 +282,8 @@ def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
         *lasting,
         *ask.key_headers,
     ]
+    if found.reworded is not None:
+        headers.append((b"x-zerorate-similarity", b"%.4f" % found.reworded.hit.similarity))
     return headers, answer
 
 
@@ -277,7 +296,7 @@ def led_answer(ask: Ask, led: Led) -> tuple[list[Header], Answer]:
 
 
 def _outcome(found: Found) -> Outcome:
-    return "coalesced" if found.how == "coalesced" else "exact"
+    return "exact" if found.how == "stale" else found.how
 
 
 def _hit_status(ask: Ask, found: Found) -> bytes:

@@ -157,6 +157,8 @@ class Flight:
             await self._delivery.attend(self._begin(ask, alone=True), ask)
             return
         found = await self._coalescing.find(ask) if ask.may_read else None
+        if found is None and ask.may_read and ask.facts.rules.policy.semantic is not None:
+            _, found = await self._misses.rewordings.find(ask, ask.request())
         if found is None:
             raise NotCached
         await self._delivery.hit(ask, found)

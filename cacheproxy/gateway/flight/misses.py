@@ -33,6 +33,7 @@ from cacheproxy.gateway.flight.batches import Batches, Computed
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.refusals import Refusals
+from cacheproxy.gateway.flight.rewordings import Rewordings, with_look_up
 from cacheproxy.gateway.flight.work import Found, Led, Part, Result, Work
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import to_keep
@@ -67,8 +68,10 @@ class Misses:
         limits: Limits,
         sightings: Sightings,
         refreshing: Refreshing,
+        rewordings: Rewordings,
     ) -> None:
         self.refusals = Refusals()
+        self.rewordings = rewordings
         self._absences = Absences(tiers.memory)
         self._batches = Batches(tiers, recorder, sightings, self._absences)
         self._sightings = sightings
@@ -94,6 +97,8 @@ class Misses:
         await self._coalescing.settle(work)
         if work.leader.facts.rules.refreshes and (found := work.found) is not None:
             self._refreshing.consider(work.leader, found)
+        if work.leader.facts.rules.policy.semantic is not None:
+            self.rewordings.conclude(work)
 
     async def _result(self, work: Work) -> Result:
         try:
@@ -103,7 +108,16 @@ class Misses:
             raise
         if found is None and work.is_deserted:
             raise NobodyWaits
+        if found is None and work.leader.facts.rules.policy.semantic is not None:
+            found = await self._reworded(work)
         return found or await self._lead_or_stand_in(work)
+
+    async def _reworded(self, work: Work) -> Found | None:
+        if not work.leader.may_read:
+            return None
+        looking = self.rewordings.find(work.leader, work.request)
+        work.finding, found = await step(work.leader.call, "semantic", looking)
+        return found
 
     async def _lead_or_stand_in(self, work: Work) -> Result:
         """Ask the upstream; where it fails, give an expired answer if the model's policy allows one."""
@@ -214,7 +228,7 @@ class Misses:
         measured = usage_of(ask, work.request, parsed, complete=complete)
         if not complete and measured.quality == "estimated" and not work.begun:
             return Led(status, answer, [*passed, cache_status(ask)], None)
-        recording = self._record(ask, measured, upstream_us, status)
+        recording = self._record(work, measured, upstream_us, status)
         to_share = await to_keep(ask, parsed, answer) if complete and status == 200 else None
         shared = None if to_share is None else as_shared(ask, measured, to_share, upstream_us)
         kept = []
@@ -245,17 +259,18 @@ class Misses:
         """Record what was streamed of an answer that is not whole, where it says anything."""
         work.used = usage_so_far(work)
         if work.used is not None:
-            await self._record(work.leader, work.used, upstream_us, 200)
+            await self._record(work, work.used, upstream_us, 200)
 
-    def _record(self, ask: Ask, measured: Measured, upstream_us: int, status: int) -> Awaitable[None]:
+    def _record(self, work: Work, measured: Measured, upstream_us: int, status: int) -> Awaitable[None]:
         """Hand the event over; what is returned ends when it is durable, or raises why it is not."""
+        ask = work.leader
         event = usage_event(
             ask,
             measured,
             outcome=ask.outcome,
             status=status,
             upstream_latency_us=upstream_us,
-            raw_usage=measured.raw_usage,
+            raw_usage=with_look_up(measured.raw_usage, work.finding),
         )
         return recorded(ask.call, self._recorder.record(event))
 

@@ -21,6 +21,7 @@ from cacheproxy.gateway.errors import GatewayError, InternalError
 from cacheproxy.gateway.flight.asking import as_shared
 from cacheproxy.gateway.flight.background import Background, Fresh, unasked
 from cacheproxy.gateway.flight.coalescing import Coalescing
+from cacheproxy.gateway.flight.rewordings import Rewordings
 from cacheproxy.gateway.flight.work import Found, Led, Result, Work
 from cacheproxy.gateway.keeping import to_keep
 from cacheproxy.gateway.telemetry.metrics import Metrics
@@ -40,11 +41,17 @@ class Refreshing:
     """Decides which hits have their answer asked for again, and sees to it."""
 
     def __init__(
-        self, tiers: Tiers, coalescing: Coalescing, background: Background, metrics: Metrics
+        self,
+        tiers: Tiers,
+        coalescing: Coalescing,
+        background: Background,
+        rewordings: Rewordings,
+        metrics: Metrics,
     ) -> None:
         self._tiers = tiers
         self._coalescing = coalescing
         self._background = background
+        self._rewordings = rewordings
         self._metrics = metrics
         self._resting: OrderedDict[bytes, int] = OrderedDict()
 
@@ -82,6 +89,8 @@ class Refreshing:
         if end in {"failed", "unfit"}:
             self._rest(work.leader)
         await self._coalescing.settle(work)
+        if work.leader.facts.rules.policy.semantic is not None:
+            self._rewordings.conclude(work)
 
     async def _result(self, work: Work, ask: Ask) -> Result:
         found = await self._coalescing.meet(work)

@@ -20,6 +20,7 @@ TIMES_US = tuple(step * 10**power for power in range(1, 8) for step in (2, 5, 10
 """20 µs, 50 µs, 100 µs, … 100 s: upper bounds, inclusive."""
 SIZES = tuple(2**power for power in range(15))
 MICROSECONDS = 1_000_000
+MILLION = 1_000_000
 
 
 class Family(NamedTuple):
@@ -64,6 +65,23 @@ FAMILIES: Mapping[str, Family] = {
     "cache_misses": Family("counter", "Calls that it could not answer, by why.", ("model", "reason")),
     "cache_given_bytes": Family("counter", "Bytes of the answers that it gave.", ("model", "tier")),
     "cache_given_age_seconds": Family("counter", "How old these answers were, in all.", ("model", "tier")),
+    "semantic_findings": Family(
+        "counter", "Questions looked for in other words, by what came of it.", ("model", "reason")
+    ),
+    "semantic_checks": Family(
+        "counter", "Kept answers compared with the upstream's own: same, wrong, unknown; dropped: not asked for.",
+        ("model", "result"),
+    ),
+    "semantic_wrong_ratio": Family(
+        "gauge", "The share of semantic hits that is wrong at most, as their error budget reckons.", ("model",),
+        per_unit=MILLION,
+    ),
+    "semantic_tolerated_ratio": Family(
+        "gauge", "The share of semantic hits that may be wrong.", ("model",), per_unit=MILLION
+    ),
+    "semantic_shut_off": Family("gauge", "1 where the error budget lets no semantic hit be served.", ("model",)),
+    "semantic_wrong_hits_waiting": Family("gauge", "Hits proven wrong that PostgreSQL has yet to take."),
+    "semantic_forgotten_questions": Family("counter", "Questions that could not be kept to be found in other words."),
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),
     "memory_cache_departures": Family("counter", "Answers that left memory, by why.", ("reason",)),
@@ -195,6 +213,14 @@ class Metrics:
         for pool, tokens in zip(pools._fields, pools, strict=True):
             if tokens:
                 self._counts["background_tokens", (self._model[model], purpose, pool)] += tokens
+
+    def semantic_checked(self, model: str, result: str) -> None:
+        """Count a comparison of a kept answer with the upstream's own."""
+        self._counts["semantic_checks", (self._model[model], result)] += 1
+
+    def semantically_sought(self, model: str, reason: str) -> None:
+        """Count a question that was looked for in other words, by what came of it."""
+        self._counts["semantic_findings", (self._model[model], reason)] += 1
 
     def client_hung_up(self) -> None:
         """Count a client that was gone before its answer's end."""

@@ -61,6 +61,8 @@ def test_a_tenant_ends_answers_of_its_own(acme: Caller, stranger: Caller) -> Non
         "session": "",
         "tag": "doc-1",
         "key": "",
+        "matching": "",
+        "answers": None,
         "reason": "corrected",
         "via": "api",
     }
