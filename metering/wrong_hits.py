@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -10,9 +10,11 @@ from metering.periods import Period
 from metering.tokens import BILLABLE
 from metering.usage_sums import UsageSum
 
+_COUNTS = ", ".join(f"event.{pool}" for pool in BILLABLE)
+
 # A hit whose event is not recorded yet (the outage spool holds it) waits for it: what was not charged is not credited.
 _WRONG_HITS = f"""
-SELECT hit.id, event.occurred_at, event.model, event.outcome, event.quality, {", ".join(f"event.{pool}" for pool in BILLABLE)}
+SELECT hit.id, event.occurred_at, event.model, event.outcome, event.quality, {_COUNTS}
 FROM metering_wronghit AS hit
 JOIN metering_usageevent AS event ON event.tenant_id = hit.tenant_id AND event.event_id = hit.event_id
 WHERE hit.tenant_id = %(tenant_id)s AND hit.id <> ALL (%(without)s::bigint[]) AND event.outcome = 'semantic'
@@ -35,7 +37,12 @@ def wrong_usage(
 
     Only what transactions below the watermark `below` have written counts, the event as the proof.
     """
-    parameters = {"tenant_id": tenant_id, "before": before, "below": below, "without": list(without)}
+    parameters: dict[str, Any] = {
+        "tenant_id": tenant_id,
+        "before": before,
+        "below": below,
+        "without": list(without),
+    }
     with connection.cursor() as cursor:
         cursor.execute(_WRONG_HITS, parameters)
         return [

@@ -39,11 +39,11 @@ def credit_of(
     return Credit(wrong_hit_id, month, charged, parts)
 
 
-def that_fit(credits: Iterable[Credit], *, charged_minor: int, carried: Decimal, currency: str) -> list[Credit]:
+def that_fit(owed: Iterable[Credit], *, charged_minor: int, carried: Decimal, currency: str) -> list[Credit]:
     """Return, in their order, the credits that together with what is carried leave an invoice at zero or above."""
     room = exact_sum([to_decimal(charged_minor, currency), carried])
     fitting = []
-    for credit in credits:
+    for credit in owed:
         left = exact_difference(room, credit.charged)
         if left >= 0:
             fitting.append(credit)
@@ -51,13 +51,13 @@ def that_fit(credits: Iterable[Credit], *, charged_minor: int, carried: Decimal,
     return fitting
 
 
-def credit_lines(credits: Iterable[Credit], *, carried: Decimal, currency: str) -> list[RatedLine]:
+def credit_lines(given: Iterable[Credit], *, carried: Decimal, currency: str) -> list[RatedLine]:
     """Return the lines of credits, by month: no list price, and a discount of what was charged.
 
     `carried` is what earlier lines gave back less than they should have, negative, or more.
     """
     gathered: dict[tuple[datetime, LineKey], Served] = {}
-    for credit in credits:
+    for credit in given:
         for key, served in credit.parts.items():
             known = gathered.get((credit.month, key), Served(0, 0))
             gathered[credit.month, key] = Served(known.quantity + served.quantity, known.calls + served.calls)

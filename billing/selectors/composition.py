@@ -12,7 +12,6 @@ from django.db.models import Q
 
 from billing.errors import EarlierPeriodOpen, InvoicedUsageChanged, NoPlan
 from billing.models import Invoice, InvoiceLine
-from billing.money import ZERO
 from billing.rating.invoice_lines import (
     Contract,
     LineKey,
@@ -131,31 +130,30 @@ def compose(
     lines = rated_lines(gathered, currency=currency)
     for start, outstanding in late:
         lines.extend(rated_lines(outstanding, currency=currency, original_period_start=start))
-    credits = []
-    if lines:
-        owed = outstanding_credits(
-            tenant_id=tenant_id,
-            period=period,
-            contracts=contracts,
-            priced_at=priced_at,
-            below=source.watermark,
-            standing=ledger.standing,
-            is_charged=lambda month: ledger.invoice_of(month) is not None,
-        )
-        credits, given_back = _credits(owed, lines, ledger, currency)
-        lines.extend(given_back)
+    owed = outstanding_credits(
+        tenant_id=tenant_id,
+        period=period,
+        contracts=contracts,
+        priced_at=priced_at,
+        below=source.watermark,
+        standing=ledger.standing,
+        is_charged=lambda month: ledger.invoice_of(month) is not None,
+    )
+    fitting, given_back = _given_back(owed, lines, ledger, currency)
     version = price_book_version(contracts=contracts, period=period, priced_at=priced_at)
-    return Composition(currency, version, lines, credits)
+    return Composition(currency, version, [*lines, *given_back], fitting)
 
 
-def _credits(
+def _given_back(
     owed: list[Credit], lines: list[RatedLine], ledger: Ledger, currency: str
 ) -> tuple[list[Credit], list[RatedLine]]:
     """Return what of the credits fits under the lines of an invoice, and the lines that give it back."""
-    left = carried(ledger.standing, currency) if owed else ZERO
+    if not owed or not lines:
+        return [], []
+    left = carried(ledger.standing, currency)
     charged_minor = sum(line.net_minor for line in lines)
-    credits = that_fit(owed, charged_minor=charged_minor, carried=left, currency=currency)
-    return credits, credit_lines(credits, carried=left, currency=currency)
+    fitting = that_fit(owed, charged_minor=charged_minor, carried=left, currency=currency)
+    return fitting, credit_lines(fitting, carried=left, currency=currency)
 
 
 def _late_usage(

@@ -54,7 +54,9 @@ def invoice_document(*, invoice: Invoice) -> InvoiceDocument:
         net_minor=invoice.net_minor,
         credited_minor=credited_minor(invoice=invoice),
         paid_minor=paid_minor(invoice=invoice),
-        wrong_hits=[_credited_hit(credit) for credit in invoice.wrong_hit_credits.select_related("wrong_hit")],
+        wrong_hits=[
+            _credited_hit(credit) for credit in invoice.wrong_hit_credits.select_related("wrong_hit")
+        ],
     )
 
 

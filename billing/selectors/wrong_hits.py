@@ -29,7 +29,7 @@ def outstanding_credits(
     `standing` invoices have theirs. `contracts` are the period's.
     """
     known: dict[Period, Sequence[Contract]] = {period: contracts}
-    credits = []
+    owed = []
     for wrong_hit_id, usage in wrong_usage(
         tenant_id=tenant_id, before=period.end, below=below, without=_credited(standing)
     ):
@@ -41,8 +41,8 @@ def outstanding_credits(
             known[month] = contracts_within(tenant_id=tenant_id, period=month, priced_at=priced_at)
         credit = credit_of(wrong_hit_id, month.start, usage, known[month])
         if credit is not None:
-            credits.append(credit)
-    return credits
+            owed.append(credit)
+    return owed
 
 
 def carried(standing: Sequence[Invoice], currency: str) -> Decimal:

@@ -28,7 +28,7 @@ TIERS_HELP = {
     "redis": "Hits from Redis.",
     "semantic": "Hits by meaning.",
     "coalesced": "Calls that shared the answer of one that was under way.",
-    "stale": "Expired answers in place of a failing upstream.",
+    "stale": "Expired answers.",
     "batch": "Lists of which every item was there.",
 }
 

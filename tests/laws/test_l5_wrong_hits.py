@@ -43,35 +43,38 @@ CURRENCIES = st.sampled_from(["USD", "JPY", "KWD"])
 
 @given(CREDITS, CARRIED, CURRENCIES)
 def test_l5_a_credit_is_a_discount_of_what_was_charged(
-    credits: list[Credit], carried: Decimal, currency: str
+    owed: list[Credit], carried: Decimal, currency: str
 ) -> None:
-    lines = credit_lines(credits, carried=carried, currency=currency)
+    lines = credit_lines(owed, carried=carried, currency=currency)
     assert all(line.list_minor == 0 == line.net_minor + line.discount_minor for line in lines)
     assert all(line.list_accrued == 0 and line.net_minor <= 0 for line in lines)
     given_back = -sum(Fraction(line.net_accrued) for line in lines)
-    assert given_back == sum(Fraction(credit.charged) for credit in credits)
+    assert given_back == sum(Fraction(credit.charged) for credit in owed)
 
 
 @given(CREDITS, CURRENCIES)
-def test_l5_settling_credits_neither_keeps_nor_gives_half_a_unit(credits: list[Credit], currency: str) -> None:
+def test_l5_settling_credits_neither_keeps_nor_gives_half_a_unit(owed: list[Credit], currency: str) -> None:
     carried, settled = Decimal(0), 0
-    for one in credits:  # an invoice each
+    for one in owed:  # an invoice each
         lines = credit_lines([one], carried=carried, currency=currency)
         settled += sum(line.net_minor for line in lines)
         carried = exact_sum(
-            [carried, *(exact_sum([line.net_accrued, -to_decimal(line.net_minor, currency)]) for line in lines)]
+            [
+                carried,
+                *(exact_sum([line.net_accrued, -to_decimal(line.net_minor, currency)]) for line in lines),
+            ]
         )
-    exact = exact_sum(one.charged for one in credits)
+    exact = exact_sum(one.charged for one in owed)
     unit = Fraction(to_decimal(1, currency))
     assert abs(Fraction(exact) + settled * unit) <= unit / 2
 
 
 @given(CREDITS, CARRIED, CURRENCIES, st.integers(0, 10**14))
 def test_l5_no_invoice_falls_below_zero(
-    credits: list[Credit], carried: Decimal, currency: str, charged_minor: int
+    owed: list[Credit], carried: Decimal, currency: str, charged_minor: int
 ) -> None:
-    fitting = that_fit(credits, charged_minor=charged_minor, carried=carried, currency=currency)
+    fitting = that_fit(owed, charged_minor=charged_minor, carried=carried, currency=currency)
     lines = credit_lines(fitting, carried=carried, currency=currency)
     assert charged_minor + sum(line.net_minor for line in lines) >= 0
-    if charged_minor > settle(exact_sum([*(one.charged for one in credits), Decimal(1)]), currency):
-        assert fitting == credits
+    if charged_minor > settle(exact_sum([*(one.charged for one in owed), Decimal(1)]), currency):
+        assert fitting == owed

@@ -38,7 +38,7 @@ CALLS = st.lists(st.tuples(USAGE, st.integers(0, 3)), max_size=14)
 """A call, and before which closing it is proven wrong (3: never)."""
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(CALLS, CALLS, st.booleans())
 @pytest.mark.usefixtures("live_db")
 def test_l7_wrong_hits_come_back_once_and_exactly(

@@ -85,7 +85,7 @@ FAMILIES: Mapping[str, Family] = {
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),
     "memory_cache_departures": Family("counter", "Answers that left memory, by why.", ("reason",)),
-    "memory_cache_misses": Family("counter", "Look-ups in memory without an answer, by why.", ("reason",)),
+    "memory_cache_misses": Family("counter", "Look-ups in memory without a fresh answer, by why.", ("reason",)),
     "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
     "redis_damaged_answers": Family("counter", "Stored answers that were not as they had been written."),
     "redis_foreign_answers": Family("counter", "Stored answers of another version, or sealed with unknown keys."),

@@ -85,7 +85,9 @@ def test_the_prices_of_the_moment_count_and_not_those_of_today(tenant: Tenant) -
     assert plan is not None
     with connection.cursor() as cursor:  # as an operator had planned it before anybody subscribed
         cursor.execute("ALTER TABLE billing_price DISABLE TRIGGER freeze_in_force")
-        PriceFactory.create(plan=plan.plan, amount=Decimal(9), effective_from=OCTOBER_NOON + timedelta(days=25))
+        PriceFactory.create(
+            plan=plan.plan, amount=Decimal(9), effective_from=OCTOBER_NOON + timedelta(days=25)
+        )
         cursor.execute("ALTER TABLE billing_price ENABLE TRIGGER freeze_in_force")
     prove_wrong(wrong)
     hit(tenant)
@@ -279,7 +281,7 @@ def test_the_database_refuses_a_second_standing_credit_and_any_edit(tenant: Tena
     for change in (
         lambda: held.update(charged_accrued=9),
         lambda: held.update(stands=False),
-        lambda: held.delete(),
+        held.delete,
         lambda: WrongHitCredit.objects.create(invoice=first, wrong_hit=proof, charged_accrued=1),
     ):
         with pytest.raises(DatabaseError), transaction.atomic():

@@ -80,7 +80,7 @@ async def test_answers_that_expire_at_once_are_refreshed_and_no_call_waits(
     """Under 1,000 calls a second at two gateways the upstream is asked once for each, before their end or after it."""
     await world.sql.execute(
         "UPDATE cacheproxy_servedmodel SET cache = $1 WHERE name = 'qwen-small'",
-        json.dumps(policy | {"ttl_jitter": 0}),
+        json.dumps({**policy, "ttl_jitter": 0}),
     )
     settings = msgspec.structs.replace(gateway_settings, max_background_calls=64)
     processes = [GatewayProcess(settings, free_port()) for _ in range(2)]
