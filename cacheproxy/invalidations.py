@@ -13,7 +13,7 @@ from django.db import transaction
 
 from cacheproxy.errors import EmptySelection, TooManyInvalidations, UnfitSelection, UnknownModel
 from cacheproxy.matching import EntryName, count_entries, delete_entries, find_matching
-from cacheproxy.models import CacheInvalidation, ServedModel
+from cacheproxy.models import CacheInvalidation, CachePool, ServedModel
 from cacheproxy.policy import MAX_TAG_BYTES
 from cacheproxy.sensitive.expressions import ExpressionError, compiled
 from tenants.models import Tenant
@@ -40,6 +40,7 @@ class Selection(NamedTuple):
     session: str = ""
     tag: str = ""
     key: str = ""
+    pool: CachePool | None = None
     matching: str = ""
     """An expression that finds the question's text (semantic tier)."""
 
@@ -130,11 +131,12 @@ def check(selection: Selection, *, everything: bool) -> None:
     Raises:
         EmptySelection, UnfitSelection, UnknownModel: as `invalidate`.
     """
-    tenant, model, version, session, tag, key, matching = selection
+    tenant, model, version, session, tag, key, pool, matching = selection
     stated = any(selection)
     if not stated and not everything:
         raise EmptySelection(
-            "Name what to invalidate: a tenant, model, version, session, tag, key or expression; or ask for everything."
+            "Name what to invalidate: a tenant, pool, model, version, session, tag, key or expression; "
+            "or ask for everything."
         )
     if stated and everything:
         raise UnfitSelection(
@@ -142,6 +144,10 @@ def check(selection: Selection, *, everything: bool) -> None:
         )
     if version and not model:
         raise UnfitSelection("A version is a model's: name the model as well.", field="version")
+    if pool and tenant:
+        raise UnfitSelection(
+            "A pool's answers are its members' together: name one or the other.", field="pool"
+        )
     if session and tenant is None:
         raise UnfitSelection("A session is a tenant's: name the tenant as well.", field="session")
     if session and tag:

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from cacheproxy.api.staff import TenantOrStaffView
 from cacheproxy.errors import EmptySelection
 from cacheproxy.invalidations import Author, Selection, invalidate
-from cacheproxy.models import CacheInvalidation
+from cacheproxy.models import CacheInvalidation, CachePool
 from tenants.api.query import Query
 from tenants.models import Scope, Tenant, User
 
@@ -82,6 +82,9 @@ class InvalidationSummary(serializers.ModelSerializer[CacheInvalidation]):
     tenant = serializers.SlugRelatedField[Tenant](
         slug_field="slug", read_only=True, allow_null=True, help_text="Null: every tenant's answers."
     )
+    pool = serializers.SlugRelatedField[CachePool](
+        slug_field="name", read_only=True, allow_null=True, help_text="Told to staff: whose members' answers."
+    )
     answers = serializers.SerializerMethodField(
         help_text="How many answers the expression `matching` found and ended; null where none was stated."
     )
@@ -89,7 +92,7 @@ class InvalidationSummary(serializers.ModelSerializer[CacheInvalidation]):
 
     class Meta:
         model = CacheInvalidation
-        fields = ("epoch", "tenant", *PLACES, "answers", "reason", "made_by", "via", "made_at")
+        fields = ("epoch", "tenant", "pool", *PLACES, "answers", "reason", "made_by", "via", "made_at")
 
     def get_answers(self, invalidation: CacheInvalidation) -> int | None:
         """Return how many, where they were looked for."""
@@ -119,7 +122,7 @@ class InvalidationsView(TenantOrStaffView, ListAPIView[CacheInvalidation]):
 
     def get_queryset(self) -> QuerySet[CacheInvalidation]:
         """Return those that the caller may see."""
-        rows = CacheInvalidation.objects.select_related("tenant")
+        rows = CacheInvalidation.objects.select_related("tenant", "pool")
         return rows if self.request.auth is None else rows.filter(tenant=self.tenant)
 
     @extend_schema(

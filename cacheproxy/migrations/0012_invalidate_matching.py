@@ -7,7 +7,7 @@ from django.db import migrations, models
 # tenant has, which is what its other columns say.
 VIEW = """
 CREATE OR REPLACE VIEW gateway_invalidations AS
-SELECT epoch, coalesce(tenant_id, 0) AS tenant_id, model::text AS model, version::text AS version,
+SELECT epoch, coalesce(tenant_id, -pool_id, 0) AS tenant_id, model::text AS model, version::text AS version,
        session::text AS session, tag::text AS tag, key::text AS key, keys::text[] AS keys
 FROM cacheproxy_cacheinvalidation
 WHERE made_at > now() - interval '400 days' AND (matching = '' OR cardinality(keys) > 0);
@@ -15,7 +15,7 @@ WHERE made_at > now() - interval '400 days' AND (matching = '' OR cardinality(ke
 FORMER_VIEW = """
 DROP VIEW gateway_invalidations;
 CREATE VIEW gateway_invalidations AS
-SELECT epoch, coalesce(tenant_id, 0) AS tenant_id, model::text AS model, version::text AS version,
+SELECT epoch, coalesce(tenant_id, -pool_id, 0) AS tenant_id, model::text AS model, version::text AS version,
        session::text AS session, tag::text AS tag, key::text AS key
 FROM cacheproxy_cacheinvalidation
 WHERE made_at > now() - interval '400 days';
@@ -30,7 +30,7 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM pg_notify('zerorate_invalidations', jsonb_build_object(
-        'epoch', NEW.epoch, 'tenant_id', coalesce(NEW.tenant_id, 0), 'model', NEW.model, 'version', NEW.version,
+        'epoch', NEW.epoch, 'tenant_id', coalesce(NEW.tenant_id, -NEW.pool_id, 0), 'model', NEW.model, 'version', NEW.version,
         'session', NEW.session, 'tag', NEW.tag, 'key', NEW.key, 'keys', '[]'::jsonb)::text);
     RETURN NULL;
 END
@@ -40,18 +40,25 @@ FORMER_NOTIFY = """
 CREATE OR REPLACE FUNCTION cacheproxy_notify_invalidation() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('zerorate_invalidations', jsonb_build_object(
-        'epoch', NEW.epoch, 'tenant_id', coalesce(NEW.tenant_id, 0), 'model', NEW.model, 'version', NEW.version,
+        'epoch', NEW.epoch, 'tenant_id', coalesce(NEW.tenant_id, -NEW.pool_id, 0), 'model', NEW.model, 'version', NEW.version,
         'session', NEW.session, 'tag', NEW.tag, 'key', NEW.key)::text);
     RETURN NULL;
 END
 $$;
 """
 
+# Questions are matched in the semantic tier, and no pool has one.
+IN_POOLS = """
+CREATE OR REPLACE TRIGGER invalidate_in_pools AFTER INSERT ON cacheproxy_cacheinvalidation
+    FOR EACH ROW WHEN (NEW.tenant_id IS NOT NULL AND NEW.session = ''{condition})
+    EXECUTE FUNCTION cacheproxy_invalidate_in_pools();
+"""
+
 
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cacheproxy', '0010_kept_requests'),
+        ('cacheproxy', '0011_pools'),
         ('tenants', '0005_keep_content'),
     ]
 
@@ -72,4 +79,5 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(VIEW, FORMER_VIEW),
         migrations.RunSQL(NOTIFY, FORMER_NOTIFY),
+        migrations.RunSQL(IN_POOLS.format(condition=" AND NEW.matching = ''"), IN_POOLS.format(condition="")),
     ]

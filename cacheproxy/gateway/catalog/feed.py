@@ -31,9 +31,12 @@ UNKNOWN_KEY_SECONDS = 5.0
 MAX_UNKNOWN_KEYS = 10_000
 MAX_LOOKUPS = 32
 
-_ACCESSES = "SELECT * FROM gateway_access"
-_TENANT = "SELECT * FROM gateway_access WHERE tenant_id = $1"
-_KEY = "SELECT * FROM gateway_access WHERE key_digest = $1"
+_ACCESSES = (
+    "SELECT access.*, (SELECT jsonb_agg(pool) FROM gateway_memberships AS member"
+    " WHERE member.tenant_id = access.tenant_id)::text AS pools FROM gateway_access AS access"
+)
+_TENANT = f"{_ACCESSES} WHERE tenant_id = $1"
+_KEY = f"{_ACCESSES} WHERE key_digest = $1"
 _MODELS = "SELECT * FROM gateway_catalog"
 _PLANS = "SELECT * FROM gateway_price_book"
 _INVALIDATIONS = (

@@ -11,6 +11,7 @@ from cacheproxy.errors import CacheError, EmptySelection
 from cacheproxy.invalidations import Author, Selection, check, invalidate, invalidate_matching
 from cacheproxy.matching import count_entries
 from cacheproxy.models import CacheInvalidation
+from cacheproxy.pools import pool_named
 from tenants.errors import TenantError
 from tenants.selectors import tenant_by_slug
 
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--tag", metavar="T", default="", help="as named in X-Zerorate-Cache-Tags")
         parser.add_argument("--session", metavar="ID", default="", help="as named in X-Zerorate-Session")
         parser.add_argument("--key", metavar="K", default="", help="one answer, as shown in x-zerorate-key")
+        parser.add_argument("--pool", metavar="NAME", default="", help="of the members of a pool")
         parser.add_argument(
             "--matching",
             metavar="REGEX",
@@ -55,13 +57,14 @@ class Command(BaseCommand):
                     session=options["session"],
                     tag=options["tag"],
                     key=options["key"],
+                    pool=pool_named(options["pool"]) if options["pool"] else None,
                     matching=options["matching"],
                 ),
                 options,
             )
         except EmptySelection as error:
             remedy = (
-                "Give --tenant, --model, --version, --tag, --session, --key or --matching; "
+                "Give --tenant, --pool, --model, --version, --tag, --session, --key or --matching; "
                 "or --all for every answer."
             )
             raise CommandError(remedy) from error

@@ -55,6 +55,7 @@ def test_a_tenant_ends_answers_of_its_own(acme: Caller, stranger: Caller) -> Non
     assert answer == {
         "epoch": made.epoch,
         "tenant": "acme",
+        "pool": None,
         "model": "small",
         "version": "",
         "session": "",
