@@ -299,8 +299,9 @@ class CacheInvalidation(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(matching="", keys=[])
-                | models.Q(version="", session="", tag="", key="") & ~models.Q(matching=""),
-                name="invalidation_keys_of_matching",
+                | models.Q(tenant__isnull=False, version="", session="", tag="", key="")
+                & ~models.Q(matching=""),
+                name="invalidation_matching_of_tenant",
             ),
             models.CheckConstraint(
                 condition=models.Q(via__in=["admin", "api", "command"]), name="invalidation_via_known"

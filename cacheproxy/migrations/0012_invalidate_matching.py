@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='cacheinvalidation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('keys', []), ('matching', '')), models.Q(('key', ''), ('session', ''), ('tag', ''), ('version', ''), models.Q(('matching', ''), _negated=True)), _connector='OR'), name='invalidation_keys_of_matching'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('keys', []), ('matching', '')), models.Q(('key', ''), ('session', ''), ('tag', ''), ('tenant__isnull', False), ('version', ''), models.Q(('matching', ''), _negated=True)), _connector='OR'), name='invalidation_matching_of_tenant'),
         ),
         migrations.RunSQL(VIEW, FORMER_VIEW),
         migrations.RunSQL(NOTIFY, FORMER_NOTIFY),

@@ -173,9 +173,10 @@ def test_the_database_holds_what_a_record_is(acme: Tenant) -> None:
     plain: dict[str, Any] = {"made_by": "x", "via": Via.API}
     for odd in (
         {"tenant": acme, "keys": ["k1:a"]},
+        {"matching": "a", "keys": ["k1:a"]},
         {"tenant": acme, "matching": "a", "tag": "t"},
     ):
-        with pytest.raises(DatabaseError, match="invalidation_keys_of_matching"), transaction.atomic():
+        with pytest.raises(DatabaseError, match="invalidation_matching"), transaction.atomic():
             CacheInvalidation.objects.create(**plain, **odd)
 
 
