@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.load import PLACE, load, post
-from benchmarks.results import Target, median, progress, report
+from benchmarks.results import Target, median, progress, report, share
 from benchmarks.stack import OWN_PROTOCOL, add_tenant, running, servers, serving
 
 CONNECTIONS = (1, 16, 64)
-ROUNDS = 3
-SECONDS = 3.0
+ROUNDS = 9
+SECONDS = 1.0
 TARGET_SHARE = 0.5
 TARGET_ADDED = 1.5
 PATH = "/v1/chat/completions"
@@ -84,7 +84,7 @@ def _row(runs: Runs, connections: int) -> dict[str, Any]:
     for name, each in runs.items():
         row[f"{name}_rps"] = median(each[connections], "requests_per_second")
         row[f"{name}_p50_us"] = median(each[connections], "p50_us")
-    row["share"] = round(row["gateway_rps"] / row["forwarder_rps"], 3)
+    row["share"] = share(runs["gateway"][connections], runs["forwarder"][connections], "requests_per_second")
     forwarder_adds = row["forwarder_p50_us"] - row["straight_p50_us"]
     row["added"] = round((row["gateway_p50_us"] - row["straight_p50_us"]) / max(1, forwarder_adds), 2)
     row["gateway_p99_us"] = median(runs["gateway"][connections], "p99_us")

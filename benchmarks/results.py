@@ -63,5 +63,13 @@ def median(runs: Sequence[Mapping[str, Any]], name: str) -> int:
     return int(statistics.median(run[name] for run in runs))
 
 
+def share(runs: Sequence[Mapping[str, Any]], of: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Return the median, over rounds, of a figure as a share of the other's of the same round.
+
+    What slows the whole machine for a while slows both of a round, so that their share stays.
+    """
+    return round(statistics.median(run[name] / other[name] for run, other in zip(runs, of, strict=True)), 3)
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:,}"
