@@ -4,7 +4,9 @@ SemanticError
 ├── EncoderMissing       500  encoder_missing
 ├── EncoderBusy          503  encoder_busy
 ├── EncoderFailed        502  encoder_failed
-└── StoreAway            503  semantic_store_away
+├── StoreAway            503  semantic_store_away
+├── InvalidVerifier      500  invalid_verifier
+└── StaleReading         500  stale_reading
 """
 
 
@@ -40,3 +42,15 @@ class StoreAway(SemanticError):
 
     code = "semantic_store_away"
     status = 503
+
+
+class InvalidVerifier(SemanticError):
+    """A file is no verifier of this release; the message names it."""
+
+    code = "invalid_verifier"
+
+
+class StaleReading(SemanticError):
+    """A reading was packed by another release: its entry is as good as gone."""
+
+    code = "stale_reading"

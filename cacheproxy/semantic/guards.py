@@ -1,0 +1,185 @@
+"""Guards: what no likeness of two questions makes up for. Each answers whether it lets a pair pass. Plain.
+
+A guard is strict: where it cannot tell, it refuses, which costs a call and never a wrong answer. The names in
+`GUARDS` are the words for statistics and stay as they are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
+
+from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, PRONOUNS
+from cacheproxy.semantic.opposites import opposed
+from cacheproxy.semantic.question import Question
+from cacheproxy.semantic.words import Word
+
+MAX_WORDS = 60
+"""Above it, only texts of the same content words pass: encoders read a text's beginning, and scores were learned
+on questions."""
+
+
+def same_language(pair: Pair) -> bool:
+    """Return whether both are written in one script and language, and name the same languages."""
+    new, stored = pair.new, pair.stored
+    if new.scripts != stored.scripts or new.languages_named != stored.languages_named:
+        return False
+    return new.language == stored.language or not (new.language and stored.language)
+
+
+def same_code(pair: Pair) -> bool:
+    """Return whether formulas agree, and each identifier and quotation of one stands in the other."""
+    new, stored = pair.new, pair.stored
+    return (
+        new.formulas == stored.formulas
+        and all(identifier in stored.squeezed for identifier in new.identifiers)
+        and all(identifier in new.squeezed for identifier in stored.identifiers)
+        and all(quoted in stored.text for quoted in new.quotations)
+        and all(quoted in new.text for quoted in stored.quotations)
+    )
+
+
+def same_numbers(pair: Pair) -> bool:
+    """Return whether the same numbers occur as often, in figures or in words, ordinals apart from counts."""
+    return pair.new.numbers == pair.stored.numbers
+
+
+def same_units(pair: Pair) -> bool:
+    """Return whether no number changes its unit, and the same units stand alone.
+
+    10 miles in km is so not 10 km in miles; a unit that only one of them says beside its number is let pass.
+    """
+    new, stored = set(pair.new.measures), set(pair.stored.measures)
+    if {unit for number, unit in new ^ stored if not number}:
+        return False
+    units = {number for number, _ in new - stored} & {number for number, _ in stored - new}
+    return not units
+
+
+def same_dates(pair: Pair) -> bool:
+    """Return whether days, months, times and relative dates agree."""
+    return pair.new.dates == pair.stored.dates
+
+
+def same_negation(pair: Pair) -> bool:
+    """Return whether both say no equally often.
+
+    Words in which a negation may hide ("unable", "fails") may make up for one that the other says outright.
+    """
+    new, stored = pair.new, pair.stored
+    if new.negations == stored.negations:
+        return True
+    hidden_new = len(_without(new.hidden_negations, stored.hidden_negations))
+    hidden_stored = len(_without(stored.hidden_negations, new.hidden_negations))
+    return (
+        new.negations + hidden_new >= stored.negations and stored.negations + hidden_stored >= new.negations
+    )
+
+
+def no_opposites(pair: Pair) -> bool:
+    """Return whether no word of one stands against its opposite in the other."""
+    new, stored = {word.stem for word in pair.new.words}, {word.stem for word in pair.stored.words}
+    return not opposed(new - stored, stored - new)
+
+
+def same_direction(pair: Pair) -> bool:
+    """Return whether no word changes between from and to, before and after, over and under, with and without…"""
+    new, stored = pair.new.words, pair.stored.words
+    roles = ((new[at].role, stored[other].role) for at, other in pair.matches)
+    return all(role == other or not {role, other} <= DIRECTED_ROLES for role, other in roles)
+
+
+def same_order(pair: Pair) -> bool:
+    """Return whether the words that both share, and the persons they speak of, come in an order that means the same."""
+    if any(pair.turns(first, second) for first, second in pair.inversions()):
+        return False
+    new, stored = _persons(pair.new.words), _persons(pair.stored.words)
+    shared = [person for person in new if person in stored]
+    return all(stored.index(first) < stored.index(second) for first, second in combinations(shared, 2))
+
+
+def same_names(pair: Pair) -> bool:
+    """Return whether no name stands against another, nor alone where it decides.
+
+    A name that only one of them has is left to the score where both share another name or a number ("the book by
+    Gandhi", "the book by Mahatma Gandhi"), unless it is one of a list, or where something comes from or goes to.
+    """
+    new, stored = _unmet_names(pair.left_new, pair.stored), _unmet_names(pair.left_stored, pair.new)
+    if not new and not stored:
+        return True
+    anchored = any(pair.new.words[at].name for at, _ in pair.matches) or bool(pair.new.numbers)
+    directed = any(word.role in DIRECTED_ROLES for word in (*new, *stored))
+    listed = _in_list(new, pair.new.words) or _in_list(stored, pair.stored.words)
+    return anchored and not directed and not listed and not (new and stored)
+
+
+def short_enough(pair: Pair) -> bool:
+    """Return whether both are of the length that scores were learned on, or of the same content words."""
+    longest = max(len(pair.new.words), len(pair.stored.words))
+    return longest <= MAX_WORDS or not (pair.left_new or pair.left_stored)
+
+
+PEOPLE_ENDINGS = {"n", "ns", "an", "ans", "ian", "ians", "s", "ese", "ish"}
+Guard = Callable[[Pair], bool]
+GUARDS: Mapping[str, Guard] = {
+    "language": same_language,
+    "code": same_code,
+    "number": same_numbers,
+    "unit": same_units,
+    "date": same_dates,
+    "negation": same_negation,
+    "opposite": no_opposites,
+    "direction": same_direction,
+    "order": same_order,
+    "name": same_names,
+    "length": short_enough,
+}
+"""The word for each guard → the guard, the cheap ones first."""
+
+
+def refused_by(pair: Pair) -> str | None:
+    """Return the word for the first guard that refuses *pair*, or None."""
+    return next((word for word, passes in GUARDS.items() if not passes(pair)), None)
+
+
+def _without(words: Iterable[str], taken: Iterable[str]) -> list[str]:
+    left = list(words)
+    for word in taken:
+        if word in left:
+            left.remove(word)
+    return left
+
+
+def _persons(words: Iterable[Word]) -> list[str]:
+    """Return the persons that pronouns speak of, in the order of their first mention."""
+    return list(dict.fromkeys(PRONOUNS[word.text] for word in words if word.text in PRONOUNS))
+
+
+def _unmet_names(left: Iterable[Word], other: Question) -> list[Word]:
+    """Return the names among the words *left* that *other* has in no form, its initials among them."""
+    names = [
+        word
+        for word in left
+        if word.name and not any(_same_people(word.text, one.text) for one in other.words)
+    ]
+    if not names:
+        return names
+    initials = "".join(word.text[0] for word in other.words if word.content)
+    spelled = "".join(word.text for word in other.words)
+    return [
+        name
+        for name in names
+        if len(name.text) == 1 or (name.text not in initials and name.text not in spelled)
+    ]
+
+
+def _in_list(names: Iterable[Word], words: Sequence[Word]) -> bool:
+    """Return whether "and", "or" or the like stands beside one of *names*."""
+    beside = {word for word, after in pairwise(words) if after.text in COORDINATORS}
+    beside |= {word for before, word in pairwise(words) if before.text in COORDINATORS}
+    return not beside.isdisjoint(names)
+
+
+def _same_people(name: str, other: str) -> bool:
+    """Return whether one is the other with the ending of its people, as India and Indians."""
+    shorter, longer = sorted((name, other), key=len)
+    return len(shorter) > 3 and longer.startswith(shorter) and longer[len(shorter) :] in PEOPLE_ENDINGS

@@ -1,0 +1,235 @@
+"""Words that guards and features must know, English unless a name says otherwise. Plain data."""
+
+import re
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of *text*."""
+    return frozenset(text.split())
+
+
+def in_order(text: str) -> list[str]:
+    """Return the words of *text* as they come."""
+    return text.split()
+
+
+def groups(text: str) -> dict[str, str]:
+    """Return each word of a line → the line's first word."""
+    lines = [line.split() for line in text.strip().splitlines()]
+    return {word: line[0] for line in lines for word in line}
+
+
+STOP_WORDS = words("""
+    a an the this that these those some any every each such
+    i me my mine myself we us our ours ourselves you your yours yourself he him his she her hers it its itself
+    they them their theirs themselves one ones someone anyone everyone somebody anybody everybody something anything
+    am is are was were be been being do does did doing done have has had having can could will would shall should
+    may might must get gets got getting
+    and or but if then so as than because while though although
+    of in on at to from by for with about into onto over under between through during against toward towards via per
+    up down out off
+    what which who whom whose when where why how whether
+    there here just also too very really actually quite please kindly hi hello hey thanks thank dear ok okay well
+    let lets tell explain know want need like
+""")
+"""Words that carry little of what a question is about. Negators and words of opposites are not among them."""
+
+PRONOUNS = {
+    **dict.fromkeys(("i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves"), "i"),
+    **dict.fromkeys(("you", "your", "yours", "yourself"), "you"),
+    **dict.fromkeys(("he", "him", "his", "himself"), "he"),
+    **dict.fromkeys(("she", "her", "hers", "herself"), "she"),
+    **dict.fromkeys(("they", "them", "their", "theirs", "themselves"), "they"),
+}
+"""Who is spoken of."""
+
+CONTRACTIONS = {
+    "can't": "can not", "cannot": "can not", "cant": "can not", "won't": "will not", "wont": "will not",
+    "shan't": "shall not", "ain't": "is not", "dont": "do not", "doesnt": "does not", "didnt": "did not",
+    "isnt": "is not", "arent": "are not", "wasnt": "was not", "werent": "were not", "couldnt": "could not",
+    "wouldnt": "would not", "shouldnt": "should not", "hasnt": "has not", "havent": "have not", "hadnt": "had not",
+    "whats": "what is", "hows": "how is", "wheres": "where is", "whos": "who is", "im": "i am", "ive": "i have",
+    "let's": "let us", "i'm": "i am", "thats": "that is",
+}  # fmt: skip
+"""Short forms that the endings below do not cover, and those typed without their apostrophe."""
+
+ENDINGS = {"n't": " not", "'re": " are", "'ve": " have", "'ll": " will", "'d": " would", "'m": " am"}
+VERBAL_S = words("what how who where when why it he she that there here")
+"""Words after which 's is "is"; after all others it is a possessive and dropped."""
+
+NEGATORS = words("not no non never without nobody nothing none neither nor nowhere hardly")
+IMPLICIT_NEGATORS = words("""
+    unable fail fails failed failing failure refuse refuses refused decline declines declined reject rejects rejected
+    deny denies denied impossible lack lacks lacking missing forbid forbidden prevent prevents prevented prohibited
+    avoid stop stops stopped stopping wrong illegal invalid unavailable broken trouble problem problems issue issues
+    instead other except unless but
+""")
+"""Words in which a negation may hide: they may, but need not, stand for one in the other text."""
+
+JOINED = {
+    tuple(phrase.split()): single
+    for single, phrases in {
+        "usa": "united states of america/united states",
+        "uk": "united kingdom/great britain",
+        "nyc": "new york city/new york",
+        "uae": "united arab emirates",
+        "eu": "european union",
+        "un": "united nations",
+        "login": "log in/sign in/logging in/signing in/logged in/signed in",
+        "logout": "log out/sign out/log off/logging out/signing out",
+        "signup": "sign up/signing up/signed up",
+        "setup": "set up/setting up",
+        "email": "e mail",
+        "wifi": "wi fi",
+        "tv": "t v",
+        "ai": "artificial intelligence",
+        "ml": "machine learning",
+    }.items()
+    for phrase in phrases.split("/")
+}
+"""Phrases that are one word when written otherwise."""
+
+COURTESIES = re.compile(
+    r"""^(?:(?:hi|hello|hey|dear|good\ (?:morning|afternoon|evening))(?:\ (?:there|all|team|everyone|guys))?[,.!\s]+
+    |(?:(?:can|could|would|will)\ (?:you|u|anyone|anybody|someone|somebody)\ (?:please\ |kindly\ )?
+        |please\ |pls\ |kindly\ )
+        (?:tell|show|explain|help|inform|advise|let)\ (?:(?:to\ )?me|us)(?:\ (?:know|understand|out))?[,:\s]+
+    |(?:i(?:\ would|'d)\ like|i\ want|i\ need|i\ am\ trying|i'm\ trying|i\ wish)\ to
+        \ (?:know|find\ out|understand|learn)\s
+    |i(?:\ was|\ am|'m)?\ (?:wonder(?:ing)?|curious)[,\s]+
+    |(?:do|does)\ (?:you|anyone|anybody|someone)\ know\s
+    |(?:quick\ question|question|excuse\ me|sorry|please|so|well|ok|okay|also|btw)[,:.\s]+)+
+    |(?:[,.!?\s]+(?:please|pls|thanks|thank\ you|thx|cheers|many\ thanks)
+        (?:\ (?:in\ advance|a\ lot|very\ much|so\ much))?)+[.!?\s]*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What politeness puts before and after a question."""
+
+ROLES = groups("""
+    from since
+    to into onto towards toward till until
+    by via
+    than
+    before
+    after
+    of
+    in inside within
+    on upon
+    at
+    for
+    with
+    without
+    about regarding concerning
+    between
+    over above
+    under below beneath
+    against
+    through across
+    off
+    as
+    like
+    per
+""") | {"从": "from", "自": "from", "到": "to", "至": "to", "往": "to", "给": "to", "比": "than", "被": "by"}
+"""Prepositions, each under the first of its kin: the role that what follows them has."""
+
+DIRECTED_ROLES = words("from to by than before after over under against without")
+"""Roles that turn a question round when they are exchanged."""
+
+COORDINATORS = words("and or vs versus & / ,")
+FLOATING = words("""
+    online fast best better most more all still even again together first now today currently ever only alone once
+    actually often sometimes always usually much many
+""")
+"""Words that move about a sentence without changing whom they speak of; so do those that end in -ly."""
+TITLES = words("mr mrs ms dr prof sir president prime minister pm ceo king queen saint st")
+DETERMINERS = words("a an the this that these those my your his her its our their some any")
+
+HAN_NEGATORS = ("不", "没", "无法", "未", "别", "勿", "非")
+
+WH_WORDS = {
+    "who": "who", "whom": "who", "whose": "who", "when": "when", "where": "where", "why": "why", "how": "how",
+    "what": "what", "which": "what", "whats": "what",
+}  # fmt: skip
+MEASURES = {
+    "many": "many", "much": "much", "long": "long", "far": "far", "often": "often", "old": "old", "tall": "tall",
+    "big": "big", "fast": "fast", "deep": "deep", "high": "tall", "heavy": "heavy",
+}  # fmt: skip
+"""What `how` may measure."""
+
+LANGUAGE_NAMES = words("""
+    english french german spanish italian portuguese dutch russian polish czech turkish arabic hebrew hindi urdu
+    bengali tamil telugu marathi gujarati punjabi kannada malayalam chinese mandarin cantonese japanese korean
+    vietnamese thai indonesian malay greek latin swedish norwegian danish finnish hungarian romanian ukrainian
+    persian farsi swahili
+""")
+
+SAME_WORD = groups("""
+    france french
+    spain spanish
+    germany german germans
+    china chinese
+    greece greek
+    poland polish
+    sweden swedish
+    denmark danish
+    turkey turkish
+    switzerland swiss
+    ireland irish
+    scotland scottish
+    netherlands dutch
+    usa u.s. u.s.a. u.s.a america
+    uk u.k. u.k britain british
+    uae u.a.e.
+    eu e.u.
+    un u.n.
+    tv television
+    phone telephone
+    photo photograph
+    info information
+    app application
+    ad advertisement advert
+    exam examination
+    bike bicycle
+    maths math mathematics
+    movie film
+    color colour
+    organization organisation
+    ok okay
+    vs versus
+    pros advantages benefits
+    cons disadvantages drawbacks
+    favorite favourite
+    center centre
+    program programme
+    license licence
+    cancel cancelling canceling
+    email mail e-mail
+    picture pic pics
+    number numbers
+    mobile cellphone cell
+    begin start
+    purchase buy
+""")
+"""Words for the same thing, and spellings of the same word, under one of them."""
+
+PLACES = words("""
+    afghanistan albania algeria angola argentina armenia australia austria azerbaijan bangladesh belarus belgium
+    bolivia brazil bulgaria cambodia cameroon canada chad chile china colombia congo croatia cuba cyprus denmark
+    ecuador egypt england estonia ethiopia europe finland france georgia germany ghana greece guatemala haiti
+    honduras hungary iceland india indonesia iran iraq ireland israel italy jamaica japan jordan kazakhstan
+    kenya korea kuwait laos latvia lebanon liberia libya lithuania luxembourg macedonia madagascar malaysia mali
+    malta mexico moldova mongolia montenegro morocco mozambique myanmar namibia nepal netherlands nicaragua
+    nigeria norway oman pakistan palestine panama paraguay peru philippines poland portugal qatar romania russia
+    rwanda scotland senegal serbia singapore slovakia slovenia somalia spain sudan sweden switzerland syria
+    taiwan tanzania thailand tunisia turkey uganda ukraine uruguay uzbekistan venezuela vietnam wales yemen
+    zambia zimbabwe africa asia america usa uk uae eu amsterdam athens atlanta austin bangalore bangkok
+    barcelona beijing berlin bombay boston brussels budapest cairo calcutta calgary chennai chicago copenhagen
+    dallas delhi denver detroit dubai dublin edinburgh florence frankfurt geneva hamburg hanoi helsinki houston
+    hyderabad istanbul jakarta jerusalem johannesburg karachi kiev kyiv kolkata lagos lahore lima lisbon
+    liverpool london lyon madrid manchester melbourne miami milan montreal moscow mumbai munich nairobi naples
+    nyc osaka oslo ottawa paris perth philadelphia phoenix prague pune rome rotterdam seattle seoul shanghai
+    shenzhen stockholm sydney tehran tokyo toronto turin vancouver venice vienna warsaw washington zurich
+    california texas florida hawaii alaska arizona colorado georgia illinois michigan nevada ohio oregon
+    virginia kerala gujarat punjab maharashtra karnataka goa bihar rajasthan
+""")
+"""Places that people also write without a capital."""

@@ -1,0 +1,200 @@
+"""Words that turn a question round when one stands where the other stood, English and some Chinese. Plain data.
+
+A line holds two sides; any word of the one opposes any of the other, whatever their endings. What a prefix turns
+round ("legal", "illegal") is not listed: `opposed` knows prefixes.
+"""
+
+from collections.abc import Set as AbstractSet
+
+from cacheproxy.semantic.words import stem
+
+TURNED_ROUND = """
+buy bought purchase | sell sold sale
+increase raise gain grow grew expand | decrease reduce lower lose lost shrink cut
+rise rose | fall fell drop
+before | after
+open | close closed shut
+start started begin began begun | stop end ended finish quit
+enable activate | disable deactivate
+upload | download
+encrypt encryption encode | decrypt decryption decode
+import | export
+install | uninstall remove removal
+add added insert | remove delete subtract
+create | delete destroy
+best better good greatest top | worst worse bad poorest
+most | least fewest
+more | less fewer
+maximum max maximize maximise maximal highest largest biggest | minimum min minimize minimise minimal lowest smallest
+high higher highest | low lower lowest
+big bigger biggest large larger largest | small smaller smallest tiny
+long longer longest | short shorter shortest
+fast faster fastest quick quicker quickest | slow slower slowest
+hot hotter hottest warm warmer | cold colder coldest cool cooler
+heat | cool
+tight tighten | loose loosen
+thick thicker | thin thinner
+wide wider | narrow narrower
+strong stronger strongest | weak weaker weakest
+full | empty
+wet | dry
+light lighter lightest | heavy heavier heaviest dark darker darkest
+deep deeper | shallow
+first | last
+early earlier earliest | late later latest
+old older oldest | new newer newest young younger youngest
+cheap cheaper cheapest | expensive costly
+true right correct | false wrong incorrect
+safe | dangerous
+allow permit | forbid forbidden ban block prohibit
+accept approve | reject refuse decline
+send sent | receive
+give gave given lend lent | take took taken borrow
+love like | hate dislike
+win won winner | lose lost loser
+push | pull
+input | output
+male man men boy | female woman women girl
+husband boyfriend | wife wives girlfriend
+father dad son brother uncle king | mother mom mum daughter sister aunt queen
+advantage benefit pros pro | disadvantage drawback cons con risk
+positive | negative
+left | right
+up above over | down below under
+north northern | south southern
+east eastern | west western
+inside indoor interior internal | outside outdoor exterior external
+arrive arrival | depart departure leave left
+income revenue | expense
+profit | loss
+credit | debit
+deposit | withdraw withdrawal withdrew
+follow | unfollow
+login | logout
+join joined enter | leave left exit
+hide hidden | show shown
+freeze froze frozen | thaw melt
+ascend ascending | descend descending
+public | private
+horizontal | vertical
+backward backup | forward restore
+wholesale | retail
+day daytime | night nighttime
+morning | evening
+summer | winter
+spring | autumn
+sunrise | sunset
+alive living live life | dead death
+birth | death
+strength | weakness
+rich richer richest | poor poorer poorest
+easy easier easiest easily | hard harder hardest difficult
+simple | complex complicated
+happy happiness | sad sadness
+hire | fire
+employer | employee
+teacher | student
+buyer customer | seller
+landlord | tenant
+parent | child children kid
+ancestor | descendant
+question | answer
+cause | effect cure treatment
+include | exclude
+import | export
+always | sometimes rarely never
+often | rarely seldom
+often always | never
+he him his | she her hers
+black | white
+vegetarian vegan | meat
+single | married multiple
+temporary temporarily | permanent permanently
+manual manually | automatic automatically
+online | offline
+required mandatory | optional
+even | odd
+ancient | modern
+major | minor
+majority | minority
+attack | defend defense defence
+success succeed | failure fail
+save | spend spent
+hardware | software
+inhale | exhale
+gain | loss
+entrance | exit
+front | back rear
+top | bottom
+plus | minus
+multiply | divide
+merge join combine | split separate
+expand | collapse
+compress zip | decompress extract unzip
+mount | unmount
+attach | detach
+request | response
+client | server
+sender | recipient receiver
+sunny | rainy
+friend | enemy
+ally | enemy
+war | peace
+absorb | emit
+convex | concave
+acid | base alkaline
+supply | demand
+forget forgot | remember
+built build | demolish
+promote | demote
+freezing | boiling
+monthly | yearly annually annual weekly daily
+weekly | daily
+all every both everything | none neither some nothing half
+买 | 卖
+大 | 小
+多 | 少
+前 | 后
+上 | 下
+开 | 关
+"""
+PREFIXES = ("un", "in", "im", "il", "ir", "dis", "de", "non", "mis", "anti")
+"""What turns a word round that it stands before."""
+EXCHANGED = (
+    ("in", "out"), ("up", "down"), ("im", "ex"), ("in", "ex"), ("in", "de"), ("en", "de"), ("over", "under"),
+    ("pre", "post"), ("max", "min"), ("hyper", "hypo"), ("macro", "micro"), ("inter", "intra"),
+)  # fmt: skip
+"""What turns a word round where one of them takes the other's place."""
+LEAST_REST = 3
+"""Letters after a prefix below which it is none."""
+
+
+def _sides() -> dict[str, set[str]]:
+    """Return for each stem those that oppose it."""
+    found: dict[str, set[str]] = {}
+    for line in TURNED_ROUND.strip().splitlines():
+        left, right = ({stem(word) for word in side.split()} for side in line.split("|"))
+        for one, others in ((left, right), (right, left)):
+            for each in one - others:
+                found.setdefault(each, set()).update(others - one)
+    return found
+
+
+OPPOSED = _sides()
+
+
+def opposed(left: AbstractSet[str], right: AbstractSet[str]) -> bool:
+    """Return whether one of the stems *left* is the opposite of one of *right*."""
+    return any(
+        not OPPOSED.get(one, set()).isdisjoint(right) or not _turned(one).isdisjoint(right) for one in left
+    ) or any(not _turned(one).isdisjoint(left) for one in right)
+
+
+def _turned(word: str) -> set[str]:
+    """Return what *word* becomes where its prefix is taken off or exchanged."""
+    turned = {word.removeprefix(prefix) for prefix in PREFIXES if word.startswith(prefix)}
+    for pair in EXCHANGED:
+        for one, other in (pair, pair[::-1]):
+            if word.startswith(one):
+                turned.add(other + word.removeprefix(one))
+    return {each for each in turned if len(each) >= LEAST_REST and each != word}

@@ -1,0 +1,249 @@
+"""How a verifier is trained: labelled pairs in, a model file and its figures out. The same seed gives the same bytes.
+
+Needs LightGBM and an encoder, which the gateway does not. Pairs that a guard refuses teach too, and count as misses
+when the others are measured. Pairs that share a text, straight or through others, fall into one fold, so that no
+question is judged by a model that was trained on it.
+"""
+
+import gzip
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from zlib import crc32
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.features import figures
+from cacheproxy.semantic.forest import pack
+from cacheproxy.semantic.guards import refused_by
+from cacheproxy.semantic.knowledge import Floats, Knowledge
+from cacheproxy.semantic.question import Question, read
+from cacheproxy.semantic.survey import Survey, survey, surveyed
+from cacheproxy.semantic.verifier import FORMAT, sketch
+
+SKETCH_AXES = 48
+WORD_AXES = 32
+CHUNK_TEXTS = 2000
+TREES = 500
+PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "max_depth": 8,
+    "min_data_in_leaf": 30,
+    "feature_fraction": 0.25,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 63,
+    "extra_trees": True,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbose": -1,
+}
+Say = Callable[[str], None]
+
+
+class EncodesNow(Protocol):
+    """An encoder that may be asked outside an event loop."""
+
+    name: str
+
+    def encode_now(self, texts: Sequence[str]) -> Floats:
+        """Return the unit vectors of *texts*."""
+
+
+class LabelledPair(NamedTuple):
+    """Two texts, and whether people call them one question."""
+
+    a: str
+    b: str
+    duplicate: bool
+
+
+class Lesson(NamedTuple):
+    """All that is known of the pairs before anything is learned from their labels."""
+
+    figures: Floats
+    """A row for each pair, without its territory's."""
+    survey: Survey
+    refusals: list[str | None]
+    cosines: Floats
+    labels: NDArray[np.bool_]
+    arrays: dict[str, NDArray[Any]]
+    """Of the model, but for the forest and what is measured."""
+
+
+def load_pairs(path: Path) -> list[LabelledPair]:
+    """Return the pairs in *path*: JSON lines with `a`, `b` and `duplicate` (0 or 1), perhaps compressed by gzip."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [LabelledPair(row["a"], row["b"], bool(row["duplicate"])) for row in rows]
+
+
+def encode(texts: Sequence[str], encoder: EncodesNow, folder: Path, say: Say) -> Floats:
+    """Return the vectors of *texts*; what *folder* has of them from an earlier run is not computed again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for first in range(0, len(texts), CHUNK_TEXTS):
+        chunk = texts[first : first + CHUNK_TEXTS]
+        digest = hashlib.sha256("\0".join([encoder.name, *chunk]).encode()).hexdigest()[:24]
+        path = folder / f"{digest}.npy"
+        if not path.exists():
+            np.save(path, encoder.encode_now(chunk))
+            say(f"encoded {first + len(chunk):,} of {len(texts):,} texts")
+        rows.append(np.load(path))
+    return np.concatenate(rows)
+
+
+def prepare(
+    pairs: Sequence[LabelledPair], words: Sequence[str], encoder: EncodesNow, folder: Path, say: Say
+) -> Lesson:
+    """Return the lesson that *pairs* make; *words* are those whose meaning the model is to know by heart."""
+    vectors = encode([pair.a for pair in pairs] + [pair.b for pair in pairs], encoder, folder, say)
+    new, stored = vectors[: len(pairs)], vectors[len(pairs) :]
+    questions = [(read(pair.a), read(pair.b)) for pair in pairs]
+    mean, axes = main_axes(vectors, SKETCH_AXES)
+    mean, axes = mean.astype(np.float16), axes.astype(np.float16)
+    arrays = {
+        "format": np.array(FORMAT),
+        "encoder": np.array(encoder.name),
+        "sketch_mean": mean,
+        "sketch_axes": axes,
+        **rarities([question for pair in questions for question in pair]),
+        **meanings(words, encode(words, encoder, folder, say)),
+    }
+    cosines = np.einsum("ij,ij->i", new, stored)
+    sketches = sketched(new, mean, axes), sketched(stored, mean, axes)
+    rows, refusals = _figures(questions, cosines, sketches, arrays, say)
+    labels = np.array([pair.duplicate for pair in pairs])
+    found = survey(sketches, cosines, labels, grouped(pairs))
+    return Lesson(rows, found, refusals, cosines, labels, {**arrays, **found.arrays})
+
+
+def main_axes(vectors: Floats, count: int) -> tuple[Floats, Floats]:
+    """Return the mean of *vectors* and the *count* axes along which they vary most, as columns."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    apart = vectors - mean
+    _, axes = np.linalg.eigh(apart.T @ apart)
+    axes = axes[:, ::-1][:, :count]
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])  # an eigenvector's sign is arbitrary
+    return mean.astype(np.float32), axes.astype(np.float32)
+
+
+def sketched(vectors: Floats, mean: NDArray[np.float16], axes: NDArray[np.float16]) -> Floats:
+    """Return the sketches of *vectors* as a verifier reads them back."""
+    return sketch(vectors, mean.astype(np.float32), axes.astype(np.float32)).astype(np.float32)
+
+
+def rarities(questions: Sequence[Question]) -> dict[str, NDArray[Any]]:
+    """Return how rare each stem is that more than one question has, by the CRC-32 of the stem."""
+    counts = Counter(stem for question in questions for stem in {word.stem for word in question.words})
+    most = math.log(len(questions))
+    kept = {crc32(stem.encode()): math.log(len(questions) / n) / most for stem, n in counts.items() if n > 1}
+    keys = sorted(kept)
+    return {
+        "stem_keys": np.array(keys, np.uint32),
+        "stem_rarity": np.array([round(255 * kept[key]) for key in keys], np.uint8),
+    }
+
+
+def meanings(words: Sequence[str], vectors: Floats) -> dict[str, NDArray[Any]]:
+    """Return the vectors of *words* on their main axes in 8 bits, by the CRC-32 of the word."""
+    mean, axes = main_axes(vectors, WORD_AXES)
+    turned = (vectors - mean) @ axes
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    keys = np.array([crc32(word.encode()) for word in words], np.uint32)
+    order = np.argsort(keys, kind="stable")
+    return {"word_keys": keys[order], "word_vectors": np.round(127 * turned[order]).astype(np.int8)}
+
+
+def grouped(pairs: Sequence[LabelledPair]) -> NDArray[np.intp]:
+    """Return a number for each pair, the same for pairs that share a text, straight or through others."""
+    parent: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        while parent.setdefault(text, text) != text:
+            parent[text] = text = parent[parent[text]]
+        return text
+
+    for a, b, _ in pairs:
+        parent[root(_plain(a))] = root(_plain(b))
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(root(_plain(pair.a)), len(numbers)) for pair in pairs])
+
+
+def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
+    """Return for each pair the logit of a model that never saw its group; minus infinity where a guard refuses."""
+    groups = lesson.survey.groups
+    fold = np.random.default_rng(seed).integers(folds, size=groups.max() + 1)[groups]
+    told = surveyed(lesson.survey, fold[:, None] != np.arange(folds))
+    passed = np.array([refusal is None for refusal in lesson.refusals])
+    logits = np.full(len(lesson.labels), -np.inf)
+    for number in range(folds):
+        rows = np.hstack([lesson.figures, told[:, number]])
+        seen, unseen = fold != number, passed & (fold == number)
+        booster = fit(rows[seen], lesson.labels[seen], seed)
+        logits[unseen] = booster.predict(rows[unseen], raw_score=True)
+        say(f"fold {number + 1} of {folds}: trained on {seen.sum():,} pairs, judged {unseen.sum():,}")
+    return logits
+
+
+def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> lightgbm.Booster:
+    """Return a forest that tells the *labels* from the *rows*."""
+    data = lightgbm.Dataset(rows, labels.astype(np.int8))
+    return lightgbm.train({**PARAMETERS, "seed": seed}, data, TREES)
+
+
+def finish(lesson: Lesson, seed: int, threshold: float) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a verifier trained on all pairs."""
+    told = surveyed(lesson.survey, np.ones((len(lesson.labels), 1), bool))[:, 0]
+    booster = fit(np.hstack([lesson.figures, told]), lesson.labels, seed)
+    trees = pack(booster.dump_model()["tree_info"])
+    return {**lesson.arrays, **trees, "default_threshold": np.array(threshold, np.float64)}
+
+
+def save(arrays: dict[str, NDArray[Any]], path: Path) -> str:
+    """Write a model to *path* and return its SHA-256: the same arrays always make the same file."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _figures(
+    questions: Sequence[tuple[Question, Question]],
+    cosines: Floats,
+    sketches: tuple[Floats, Floats],
+    arrays: dict[str, NDArray[Any]],
+    say: Say,
+) -> tuple[Floats, list[str | None]]:
+    knowledge = Knowledge(arrays)
+    refusals, rows = [], []
+    for at, (first, second) in enumerate(questions):
+        pair = Pair(first, second)
+        refusal = refused_by(pair)
+        refusals.append(refusal)
+        both = sketches[0][at], sketches[1][at]
+        rows.append(figures(pair, float(cosines[at]), both, knowledge, refused=refusal is not None))
+    say(f"read {len(questions):,} pairs; guards refuse {sum(map(bool, refusals)):,}")
+    return np.stack(rows), refusals
+
+
+def vocabulary(path: Path) -> Iterator[str]:
+    """Yield the whole lower-case words of a tokenizer's file, in its order."""
+    for word in json.loads(path.read_text())["model"]["vocab"]:
+        if word.isascii() and word.isalpha() and word.islower() and len(word) > 1:
+            yield word
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
