@@ -8,7 +8,6 @@ from types import ModuleType
 
 from benchmarks import (
     cache_policies,
-    cache_statistics,
     first_token,
     gateway_hits,
     gateway_misses,
@@ -16,7 +15,6 @@ from benchmarks import (
     memory,
     redis_hits,
     semantic_budget,
-    semantic_hits,
     semantic_quality,
     semantic_search,
 )
@@ -27,9 +25,7 @@ SECONDS = {
     first_token: 70,
     redis_hits: 40,
     cache_policies: 50,
-    cache_statistics: 20,
     semantic_search: 60,
-    semantic_hits: 90,
     semantic_quality: 60,
     semantic_budget: 120,
     litellm: 180,
