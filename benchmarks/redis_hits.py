@@ -1,8 +1,8 @@
 """What a hit from Redis costs more than one from memory: two gateways, one of which keeps nothing in memory.
 
 Both record every call durably; beside them the bare handler under the same protocol. One process each, loaded in
-turns. That the second gateway's hits were Redis' is told by Redis itself, which counts the keys it found. The target: less
-than a millisecond added to the median at one connection.
+turns. That the second gateway's hits were Redis' is told by Redis itself, which counts the keys it found. The target:
+less than a millisecond added to the median at one connection.
 """
 
 import contextlib

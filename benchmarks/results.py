@@ -68,7 +68,8 @@ def share(runs: Sequence[Mapping[str, Any]], of: Sequence[Mapping[str, Any]], na
 
     What slows the whole machine for a while slows both of a round, so that their share stays.
     """
-    return round(statistics.median(run[name] / other[name] for run, other in zip(runs, of, strict=True)), 3)
+    shares = [float(run[name] / other[name]) for run, other in zip(runs, of, strict=True)]
+    return round(statistics.median(shares), 3)
 
 
 def _text(value: Any) -> str:

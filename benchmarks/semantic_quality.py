@@ -1,7 +1,7 @@
 """How often are semantic hits wrong: our verifier, a bare threshold, and GPTCache, on the same vectors.
 
 Questions come one after the other to a cache that begins empty; what is no hit is kept. First those of the
-development list in ``tests/recordings``. With ``--pairs FILE`` (JSON lines with ``a``, ``b``, ``duplicate``) also those of
+development list in ``tests/recordings``. With ``--pairs FILE`` (``a``, ``b``, ``duplicate``) also those of
 labelled pairs, none of which our verifier has seen: for the stream it is trained on four fifths and asked some of
 the rest; for the pairs by themselves, all of them, it is cross-validated. Where no label compares two questions, a
 hit counts as neither right nor wrong.

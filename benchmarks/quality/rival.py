@@ -30,7 +30,9 @@ def asked_of_gptcache(stream: Stream, threshold: float) -> Outcome:
         file = Path(folder) / "stream.npz"
         np.savez(file, texts=np.array(stream.texts), vectors=stream.vectors)
         driver = Path(__file__).with_name("gptcache_driver.py")
-        command = [path("gptcache") / "bin" / "python", driver, file, str(threshold), folder]
+        command = [
+            str(part) for part in (path("gptcache") / "bin" / "python", driver, file, threshold, folder)
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     told = json.loads(done.stdout)
     return Outcome(told["found"], told["taken_us"])
