@@ -43,6 +43,7 @@ _STATUS_WORDS = {
     "void": "Void",
     "uncollectible": "Uncollectible",
 }
+WRONG_HITS_SHOWN = 100
 _PER_WORDS = {1: "", 1_000: "1k", 1_000_000: "1M", 1_000_000_000: "1B"}
 
 
@@ -74,6 +75,16 @@ class DocumentLine(NamedTuple):
     reason: str = ""
 
 
+class CreditedHit(NamedTuple):
+    """A hit that proved wrong and comes back on this invoice; its charge is exact."""
+
+    event_id: str
+    occurred_at: datetime
+    model: str
+    reason: str
+    charged: Decimal
+
+
 class InvoiceDocument(NamedTuple):
     """All that an invoice shows. Instants are aware UTC, the period [start, end); a draft has no number."""
 
@@ -92,6 +103,7 @@ class InvoiceDocument(NamedTuple):
     net_minor: int
     credited_minor: int = 0
     paid_minor: int = 0
+    wrong_hits: Sequence[CreditedHit] = ()
 
 
 def render_html(document: InvoiceDocument) -> str:
@@ -122,6 +134,8 @@ def _page(document: InvoiceDocument) -> dict[str, Any]:
     """Say the document in words and figures ready to print: strings, lists and truths only."""
     money = _money_writer(document.currency)
     due_minor = document.net_minor - document.credited_minor - document.paid_minor
+    given_back_minor = -sum(line.net_minor for line in document.lines if line.kind == "wrong_hit")
+    saved_minor = document.discount_minor - given_back_minor
     return {
         "title": "Invoice" if document.number else "Draft invoice",
         "number": document.number or "",
@@ -133,13 +147,17 @@ def _page(document: InvoiceDocument) -> dict[str, Any]:
         "period": _period(document.period_start, document.period_end),
         "facts": _facts(document),
         "list": money(document.list_minor),
-        "saved": money(document.discount_minor),
-        "saved_share": _share(document.discount_minor, document.list_minor),
+        "saved": money(saved_minor),
+        "saved_share": _share(saved_minor, document.list_minor),
+        "given_back": money(-given_back_minor) if given_back_minor else "",
         "net": money(document.net_minor),
         "credited": money(-document.credited_minor) if document.credited_minor else "",
         "paid": money(-document.paid_minor) if document.paid_minor else "",
         "due": money(due_minor),
         "sections": _sections(document),
+        "credits": _credits(document),
+        "wrong_hits": [_wrong_hit(hit) for hit in document.wrong_hits[:WRONG_HITS_SHOWN]],
+        "wrong_hits_left": _more(len(document.wrong_hits) - WRONG_HITS_SHOWN),
         "quarantined": [_quarantined(line) for line in document.lines if line.kind == "quarantined"],
         "has_estimates": any(line.quality == "estimated" for line in document.lines),
     }
@@ -189,6 +207,39 @@ def _line(line: DocumentLine, currency: str) -> dict[str, Any]:
         "saved": money(line.discount_minor),
         "net": money(line.net_minor),
     }
+
+
+def _credits(document: InvoiceDocument) -> list[dict[str, str]]:
+    """Say what comes back for wrong answers: never more than the invoice charges."""
+    money = _money_writer(document.currency)
+    return [
+        {
+            "model": line.model,
+            "pool": _POOL_WORDS[line.pool],
+            "month": f"{line.original_period_start:%B %Y}",
+            "calls": _calls(line.calls),
+            "quantity": f"{line.quantity:,}",
+            "price": _unit_price(line.unit_amount, line.per),
+            "percent": f"{format_decimal(line.discount_percent)} %" if line.discount_percent else "",
+            "net": money(line.net_minor),
+        }
+        for line in document.lines
+        if line.kind == "wrong_hit"
+    ]
+
+
+def _wrong_hit(hit: CreditedHit) -> dict[str, str]:
+    return {
+        "event": hit.event_id,
+        "at": f"{_date(hit.occurred_at)}, {hit.occurred_at:%H:%M:%S}",
+        "model": hit.model,
+        "reason": hit.reason,
+        "charged": format_decimal(hit.charged),
+    }
+
+
+def _more(count: int) -> str:
+    return f"{count:,} more stand in the usage CSV." if count > 0 else ""
 
 
 def _quarantined(line: DocumentLine) -> dict[str, str]:

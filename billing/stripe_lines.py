@@ -15,9 +15,9 @@ _Grouping = Callable[[InvoiceLine], tuple[object, ...]]
 _GROUPINGS: tuple[_Grouping, ...] = (
     lambda line: (line.position,),
     lambda line: (line.model, line.pool, line.outcome, line.kind),
-    lambda line: (line.model, line.outcome),
-    lambda line: (line.model,),
-    lambda _line: (),
+    lambda line: (line.model, line.outcome, _is_credit(line)),
+    lambda line: (line.model, _is_credit(line)),
+    lambda line: (_is_credit(line),),
 )
 
 
@@ -41,13 +41,21 @@ def _few_enough(lines: Sequence[InvoiceLine]) -> list[list[InvoiceLine]]:
 
 
 def _describe(group: Sequence[InvoiceLine], currency: str) -> str:
+    what = _name(group[0]) if len(group) == 1 else _name_together(group)
+    if _is_credit(group[0]):
+        return f"{what}; comes back"[:DESCRIPTION_MAX]
     price = format_money(sum(line.list_minor for line in group), currency)
     saved = format_money(sum(line.discount_minor for line in group), currency)
-    what = _name(group[0]) if len(group) == 1 else _name_together(group)
     return f"{what}; list price {price}, saved {saved}"[:DESCRIPTION_MAX]
 
 
+def _is_credit(line: InvoiceLine) -> bool:
+    return line.kind == InvoiceLine.Kind.WRONG_HIT
+
+
 def _name(line: InvoiceLine) -> str:
+    if _is_credit(line):
+        return f"{_words(line)}: credit for {line.calls:,} wrong hits of {line.original_period_start:%Y-%m}"
     late = f", late usage of {line.original_period_start:%Y-%m}" if line.original_period_start else ""
     quarantined = ", quarantined and not charged" if line.kind == InvoiceLine.Kind.QUARANTINED else ""
     return f"{_words(line)}: {line.quantity:,} in {line.calls:,} calls{late}{quarantined}"
@@ -59,7 +67,8 @@ def _name_together(group: Sequence[InvoiceLine]) -> str:
     what = (
         names.pop() if len(names) == 1 else ", ".join(models) if len(models) <= 5 else f"{len(models)} models"
     )
-    return f"{what}: {len(group):,} lines together"
+    credit = "credit for wrong hits, " if _is_credit(group[0]) else ""
+    return f"{what}: {credit}{len(group):,} lines together"
 
 
 def _words(line: InvoiceLine) -> str:

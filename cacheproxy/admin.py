@@ -20,9 +20,10 @@ else:
     from django.forms import BaseInlineFormSet
 
 CACHE_HELP = (
-    "JSON; all optional: enabled, ttl_seconds, ttl_jitter, stale_if_error_seconds, coalesce, batches, tags, "
-    'scope (tenant, key or session), volatile_fields (paths into the request, as ["/messages/*/name"]), '
-    "round_digits, cacheable, sensitive, admit_after, negative, tasks. docs/cache.md tells them all."
+    "JSON; all optional: enabled, ttl_seconds, ttl_jitter, stale_if_error_seconds, early_refresh, "
+    "stale_while_revalidate_seconds, coalesce, batches, tags, scope (tenant, key or session), "
+    'volatile_fields (paths into the request, as ["/messages/*/name"]), '
+    "round_digits, cacheable, sensitive, admit_after, negative, semantic, tasks. docs/cache.md tells them all."
 )
 METERING_HELP = (
     "JSON, for predict: a pool or units → one of pointer (into the answer), per_call, per_item (pointer to a "

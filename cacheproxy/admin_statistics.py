@@ -18,6 +18,7 @@ from billing.admin.savings import Card, until_today, written_out
 from billing.admin.words import share, thousands
 from billing.selectors.savings import Figures, add_figures
 from cacheproxy.models import CacheStatistic
+from cacheproxy.semantic_budgets import BudgetReport, budget_reports
 from cacheproxy.statistics import PERMISSIONS, ModelStatistics, cache_statistics, counts_by_day, total
 from metering.periods import Period
 from tenants.admin_pages import FactsAdmin, button, require
@@ -85,6 +86,7 @@ def statistics_page(asked: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "card_rows": [cards(models)],
         "charts": charts(until_today(period, now), tenant),
         "rows": [_row(one) for one in models],
+        "budgets": [_budget_row(one) for one in budget_reports()],
     }
 
 
@@ -172,6 +174,20 @@ def _row(one: ModelStatistics) -> dict[str, Any]:
         "given": size(counts.bytes_given),
         "age": age(counts.mean_age_seconds),
         "saved": written_out(figures, one.currency).saved if one.currency else "–",
+    }
+
+
+def _budget_row(one: BudgetReport) -> dict[str, Any]:
+    return {
+        "model": f"{one.model} {one.version}",
+        "state": "shut off" if one.shut_off else "served",
+        "good": not one.shut_off,
+        "wrong_at_most": f"{one.wrong_ratio:.2%}",
+        "tolerated": f"{one.tolerated_ratio:.2%}",
+        "checks": thousands(one.checks),
+        "wrong": thousands(one.wrong),
+        "drifts": thousands(one.drifts),
+        "updated_at": one.updated_at,
     }
 
 

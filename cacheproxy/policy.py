@@ -106,6 +106,10 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=YEAR_SECONDS)] = DAY_SECONDS
     stale_if_error_seconds: Annotated[int, msgspec.Meta(ge=0, le=STALE_SECONDS)] = 0
     """How long after its end an answer may stand in for an upstream that fails (RFC 5861)."""
+    early_refresh: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
+    """How early an answer is asked for again while calls still get it: XFetch's beta, 1 as a rule; 0: never."""
+    stale_while_revalidate_seconds: Annotated[int, msgspec.Meta(ge=0, le=STALE_SECONDS)] = 0
+    """How long after its end an answer is given while it is asked for again (RFC 5861)."""
     ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
     """The share of the time to live by which it varies at random, so that entries do not expire together."""
     scope: Literal["tenant", "key", "session"] = "tenant"
@@ -133,6 +137,16 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: tuple[Task, ...] = ()
     """The first whose conditions hold decides; where none does, the policy itself."""
 
+    @property
+    def kept_stale_seconds(self) -> int:
+        """How long after its end an answer is kept, for whatever reason."""
+        return max(self.stale_if_error_seconds, self.stale_while_revalidate_seconds)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether answers are asked for again before a call has to wait for that."""
+        return self.early_refresh > 0 or self.stale_while_revalidate_seconds > 0
+
     def of_task(self, task: Task) -> "CachePolicy":
         """Return the policy of one of its tasks."""
         return parse_cache_policy(_of_task(self, task))
@@ -158,6 +172,9 @@ def parse_cache_policy(value: object, name: str = "cache") -> CachePolicy:
     """
     policy: CachePolicy = _converted(value, CachePolicy, name)
     _check_sensitive(policy.sensitive, f"{name}.sensitive")
+    if policy.refreshes and not policy.coalesce:
+        ahead = "early_refresh and stale_while_revalidate_seconds"
+        raise PolicyError(f"{name}.coalesce: {ahead} need it: one call asks again for all.")
     for place, task in enumerate(policy.tasks):
         _check_task(policy, task, f"{name}.tasks[{place}]")
     if len({task.name for task in policy.tasks}) < len(policy.tasks):

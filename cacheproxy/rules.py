@@ -31,6 +31,8 @@ class Rules(NamedTuple):
     screen: Screen | None = None
     chooses: bool = False
     """Whether not every answer that could be kept is."""
+    refreshes: bool = False
+    """Whether answers are asked for again before a call has to wait for that."""
     note: bytes | None = None
     """What the event of an exact hit says of the rules, as JSON: that inputs were rounded."""
 
@@ -68,6 +70,9 @@ class ModelRules:
             (tuple(map(_holds, conditions(task))), _rules(policy.of_task(task), task.name))
             for task in policy.tasks
         ]
+        stated = [rules.policy.semantic for rules in (self.base, *(rules for _, rules in self.tasks))]
+        self.semantics = tuple(semantic for semantic in stated if semantic is not None)
+        """Under what a question in other words may have an answer, where it may at all."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ModelRules) and self.policy == other.policy
@@ -90,6 +95,7 @@ def _rules(policy: CachePolicy, task: str) -> Rules:
         b"" if says_nothing else sha256(msgspec.json.encode(reads, order="sorted")).digest(),
         None if policy.sensitive is None else _screen(policy.sensitive),
         policy.cacheable != Cacheable() or policy.sensitive is not None,
+        policy.refreshes,
         None if policy.round_digits is None else msgspec.json.encode({"round_digits": policy.round_digits}),
     )
 

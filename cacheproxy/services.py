@@ -27,13 +27,17 @@ from cacheproxy.catalog_file import (
 )
 from cacheproxy.errors import CatalogRefused
 from cacheproxy.models import ServedModel, Target, Upstream
+from cacheproxy.policy import parse_cache_policy
+from cacheproxy.rules import ModelRules
+from cacheproxy.semantic.minilm.files import lacking
 from tenants.models import Tenant
 
 Row = TypeVar("Row", bound=models.Model)
+WARNING = "!"
 
 
 class Change(NamedTuple):
-    """One line of the diff: ``+`` made or ``~`` changed, and what."""
+    """One line of the diff: ``+`` made or ``~`` changed, and what; ``!`` is a warning."""
 
     sign: str
     text: str
@@ -90,6 +94,7 @@ class _Application:
                 with _naming(entry.line):
                     self._apply_entry(entry)
         self._check_protocols(catalog)
+        self._check_encoders(catalog)
 
     def _apply_entry(self, entry: UpstreamEntry | ModelEntry | PlanEntry | TenantEntry) -> None:
         match entry:
@@ -166,6 +171,25 @@ class _Application:
                     f"line {upstream.line}: upstreams {upstream.name}: protocol: the model {other} is also served "
                     "by an upstream that speaks another."
                 )
+
+    def _check_encoders(self, catalog: CatalogFile) -> None:
+        """Refuse a file whose semantic policies name encoders that no model is; warn where the local one cannot run."""
+        wanting = [
+            (model, ModelRules(parse_cache_policy(model.cache, "cache")).semantics)
+            for model in catalog.models
+        ]
+        encoders = ServedModel.objects.filter(enabled=True, targets__upstream__protocol="openai")
+        for model, semantics in wanting:
+            for name in {semantic.encoder for semantic in semantics} - {None}:
+                if not encoders.filter(name=name).exists():
+                    raise CatalogRefused(
+                        f"line {model.line}: models {model.name}: cache.semantic.encoder: there is no enabled model "
+                        f"{name!r} of the protocol openai; name it under models."
+                    )
+        names = [model.name for model, semantics in wanting if semantics]
+        if names and (reason := lacking()) is not None:
+            why = f"{reason} A gateway without it goes on without semantic hits."
+            self.changes.append(Change(WARNING, f"models {', '.join(names)}: {why}"))
 
     def _plan(self, entry: PlanEntry) -> None:
         values = {"currency": entry.currency} | (entry.limits.values() if entry.limits else {})

@@ -50,6 +50,7 @@ def gateway_settings() -> GatewaySettings:
         limit_lease_seconds=env.integer("LIMIT_LEASE_SECONDS", env.DEFAULT_LIMIT_LEASE_SECONDS),
         max_upstream_calls=env.integer("MAX_UPSTREAM_CALLS", 512),
         max_calls_per_upstream=env.integer("MAX_CALLS_PER_UPSTREAM", 256),
+        max_background_calls=env.integer("MAX_BACKGROUND_CALLS", 16),
         max_upstream_attempts=env.integer("MAX_UPSTREAM_ATTEMPTS", 3),
         max_body_bytes=env.integer("MAX_BODY_BYTES", env.DEFAULT_MAX_BODY_BYTES),
         enable_cache=env.choice("ENABLE_CACHE", ("1", "0"), "1") == "1",
@@ -64,6 +65,9 @@ def gateway_settings() -> GatewaySettings:
         cache_encryption_keys=_encryption_keys(),
         redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
         redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
+        models_dir=str(env.home() / "models"),
+        encoder_threads=env.integer("ENCODER_THREADS", 2),
+        semantic_budget_seconds=env.integer("SEMANTIC_BUDGET_MS", 25) / 1000,
     )
 
 

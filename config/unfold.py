@@ -51,6 +51,7 @@ SIDEBAR: list[dict[str, Any]] = [
         "Usage",
         HOURLY_USAGE,
         USAGE_LOOK_UP,
+        _table("Wrong hits", "metering.wronghit", "wrong_location"),
         _table("Conflicts", "metering.usageconflict", "report"),
     ),
     _group(

@@ -1,7 +1,7 @@
 """Usage events, their hourly sums, and how far the summing has come."""
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Cast, Now
 
 
 class Outcome(models.TextChoices):
@@ -98,6 +98,41 @@ class UsageConflict(models.Model):
 
     class Meta:
         ordering = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return str(self.event_id)
+
+
+class WrongHit(models.Model):
+    """A semantic hit that was proven wrong: its upstream, really asked, answered something else.
+
+    Written once, by the gateway's INSERT; a trigger refuses to change or delete a row (as law L3 of events).
+    """
+
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="wrong_hits")
+    event_id = models.UUIDField(help_text="The hit's usage event.")
+    occurred_at = models.DateTimeField(help_text="When the hit was served.")
+    model = models.TextField()
+    source_event = models.UUIDField(help_text="The miss that had paid for the answer.")
+    similarity = models.FloatField()
+    score = models.FloatField(help_text="What the verifier thought of the pair, 0 to 1.")
+    reason = models.TextField(help_text="Why it is wrong, in words that may stand on an invoice.")
+    detected_at = models.DateTimeField(db_default=Now())
+    xact_id = models.BigIntegerField(
+        db_default=Cast(
+            Cast(models.Func(function="pg_current_xact_id"), models.TextField()), models.BigIntegerField()
+        ),
+        editable=False,
+        help_text="The transaction that wrote it.",
+    )
+
+    class Meta:
+        verbose_name = "wrong hit"
+        ordering = ["-detected_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "event_id"], name="wrong_hit_once"),
+            models.CheckConstraint(condition=~models.Q(reason=""), name="wrong_hit_has_reason"),
+        ]
 
     def __str__(self) -> str:
         return str(self.event_id)

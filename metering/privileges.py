@@ -1,7 +1,7 @@
 """What the application's role may do in the database.
 
 Migrations run as the owner of the tables; everything else runs as the role ``DATABASE_ROLE``, which may
-neither change nor delete a usage event (law L3) nor make or drop tables.
+neither change nor delete a usage event or a wrong hit (law L3) nor make or drop tables.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 from psycopg import errors, sql
 
-APPEND_ONLY = ("metering_usageevent", "metering_usageconflict")
+APPEND_ONLY = ("metering_usageevent", "metering_usageconflict", "metering_wronghit")
 
 
 def grant_privileges(**_signal: Any) -> None:

@@ -1,5 +1,5 @@
 """The operator's pages for plans, subscriptions, budgets, invoices and savings."""
 
-from billing.admin import catalog, invoices, limits, records, tenants
+from billing.admin import catalog, invoices, limits, records, tenants, wrong_hits
 
-__all__ = ["catalog", "invoices", "limits", "records", "tenants"]
+__all__ = ["catalog", "invoices", "limits", "records", "tenants", "wrong_hits"]

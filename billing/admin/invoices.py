@@ -150,6 +150,10 @@ def papers(invoice: Invoice) -> dict[str, Any]:
         },
         "movements": [*_payments(payments, invoice.currency), *_notes(notes, invoice.currency)],
         "due": format_money(invoice.net_minor - received - given_back, invoice.currency),
+        "wrong_hits": [
+            {"hit": credit.wrong_hit, "charged": format_decimal(credit.charged_accrued)}
+            for credit in invoice.wrong_hit_credits.select_related("wrong_hit")
+        ],
         "stripe": StripeInvoice.objects.filter(invoice=invoice).first(),
     }
 
@@ -181,7 +185,9 @@ def _note(line: InvoiceLine) -> str:
     said = []
     if line.kind == InvoiceLine.Kind.QUARANTINED:
         said.append(f"quarantined, not charged: {line.reason}" if line.reason else "quarantined, not charged")
-    if line.original_period_start:
+    if line.kind == InvoiceLine.Kind.WRONG_HIT:
+        said.append(f"credit for wrong hits of {line.original_period_start:%B %Y}")
+    elif line.original_period_start:
         said.append(f"late usage of {line.original_period_start:%B %Y}")
     if line.quality == "estimated":
         said.append("estimated")

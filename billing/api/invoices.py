@@ -20,6 +20,7 @@ from tenants.api.views import TenantView
 from tenants.models import Scope, Tenant
 
 ISSUED = [status for status in Invoice.Status if status is not Invoice.Status.DRAFT]
+_CREDITED = "wrong_hit_credits__wrong_hit"
 NOTHING_ELSE_LOADS = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -113,6 +114,6 @@ def _issued_to(tenant: Tenant) -> QuerySet[Invoice]:
 
 def _issued_invoice(tenant: Tenant, number: str) -> Invoice:
     try:
-        return _issued_to(tenant).select_related("tenant").get(number=number)
+        return _issued_to(tenant).select_related("tenant").prefetch_related(_CREDITED).get(number=number)
     except Invoice.DoesNotExist:
         raise UnknownInvoice(f"There is no invoice {number}.") from None

@@ -11,7 +11,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from billing.models import Invoice, InvoiceLine
+from billing.models import Invoice, InvoiceLine, WrongHitCredit
 from billing.money import format_decimal, to_decimal
 from billing.selectors.invoices import credited_minor, owed_minor, paid_minor
 
@@ -119,6 +119,34 @@ class InvoiceSummary(serializers.ModelSerializer[Invoice]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(component_name="CreditedWrongHit")
+class CreditedWrongHit(serializers.ModelSerializer[WrongHitCredit]):
+    """A hit that proved wrong, and whose charge this invoice gives back on its lines of kind `wrong_hit`."""
+
+    event_id = serializers.UUIDField(source="wrong_hit.event_id", help_text="The hit's usage event.")
+    occurred_at = serializers.DateTimeField(source="wrong_hit.occurred_at")
+    model = serializers.CharField(source="wrong_hit.model")
+    source_event = serializers.UUIDField(
+        source="wrong_hit.source_event", help_text="The miss that had paid for the answer."
+    )
+    reason = serializers.CharField(source="wrong_hit.reason")
+    detected_at = serializers.DateTimeField(source="wrong_hit.detected_at")
+    charged_accrued = ExactField(read_only=True, help_text="What the hit was charged, not rounded.")
+
+    class Meta:
+        model = WrongHitCredit
+        fields = [
+            "event_id",
+            "occurred_at",
+            "model",
+            "source_event",
+            "reason",
+            "detected_at",
+            "charged_accrued",
+        ]
+        read_only_fields = fields
+
+
 class InvoiceDetail(InvoiceSummary):
     """An invoice with its lines, and what of it is still due."""
 
@@ -126,7 +154,10 @@ class InvoiceDetail(InvoiceSummary):
     paid = MoneyField(paid_minor)
     due = MoneyField(owed_minor)
     lines = InvoiceLineRepresentation(many=True, read_only=True)
+    wrong_hits = CreditedWrongHit(
+        many=True, read_only=True, source="wrong_hit_credits", help_text="Hits whose charge it gives back."
+    )
 
     class Meta(InvoiceSummary.Meta):
-        fields = [*InvoiceSummary.Meta.fields, "credited", "paid", "due", "lines"]
+        fields = [*InvoiceSummary.Meta.fields, "credited", "paid", "due", "lines", "wrong_hits"]
         read_only_fields = fields

@@ -123,6 +123,12 @@ COPY (
         SELECT * FROM jsonb_to_recordset({card}::jsonb) AS card (model text, outcome text, {rate_columns})
     ), api_key AS MATERIALIZED (
         SELECT id, public_id, {key_name} AS name FROM tenants_apikey WHERE tenant_id = {tenant}
+    ), wrong AS MATERIALIZED (
+        SELECT hit.event_id, hit.detected_at, credit.charged_accrued AS credited, invoice.number AS credited_on
+        FROM metering_wronghit AS hit
+        LEFT JOIN billing_wronghitcredit AS credit ON credit.wrong_hit_id = hit.id AND credit.stands
+        LEFT JOIN billing_invoice AS invoice ON invoice.id = credit.invoice_id
+        WHERE hit.tenant_id = {tenant}
     )
     SELECT
         event.event_id, event.request_id,
@@ -138,8 +144,11 @@ COPY (
         trim_scale({list_sum}) AS list,
         trim_scale({charged_sum}) AS charged,
         trim_scale({list_sum} - ({charged_sum})) AS saved,
-        {amounts}
+        {amounts},
+        to_char(wrong.detected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS proven_wrong_at,
+        trim_scale(wrong.credited) AS credited, wrong.credited_on
     FROM metering_usageevent AS event
+    LEFT JOIN wrong ON wrong.event_id = event.event_id
     LEFT JOIN api_key ON api_key.id = event.api_key_id
     LEFT JOIN rate ON rate.model = event.model AND rate.outcome = event.outcome AND event.quality <> 'suspect'
     CROSS JOIN LATERAL (

@@ -6,6 +6,7 @@ from billing.models.credits import CreditNote, CreditNoteLine
 from billing.models.invoices import Invoice, InvoiceCounter, InvoiceLine, Payment
 from billing.models.stripe import StripeCustomer, StripeInvoice, StripeWebhook
 from billing.models.subscriptions import Subscription
+from billing.models.wrong_hits import WrongHitCredit
 
 __all__ = [
     "Budget",
@@ -24,4 +25,5 @@ __all__ = [
     "StripeInvoice",
     "StripeWebhook",
     "Subscription",
+    "WrongHitCredit",
 ]

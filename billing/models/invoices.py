@@ -84,12 +84,13 @@ class InvoiceLine(models.Model):
         USAGE = "usage"
         LATE_USAGE = "late_usage", "late usage"
         QUARANTINED = "quarantined"
+        WRONG_HIT = "wrong_hit", "credit for wrong hits"
 
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
     position = models.IntegerField()
     kind = models.CharField(max_length=11, choices=Kind.choices, default=Kind.USAGE)
     original_period_start = models.DateTimeField(
-        null=True, help_text="On late usage: the month it belongs to."
+        null=True, help_text="On late usage and credits: the month it belongs to."
     )
     model = models.TextField()
     pool = models.CharField(max_length=14, choices=PricedPool.choices)
@@ -113,7 +114,7 @@ class InvoiceLine(models.Model):
             models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_position_once"),
             models.CheckConstraint(condition=POOL_KNOWN, name="invoice_line_pool_known"),
             models.CheckConstraint(
-                condition=models.Q(kind__in=["usage", "late_usage", "quarantined"]),
+                condition=models.Q(kind__in=["usage", "late_usage", "quarantined", "wrong_hit"]),
                 name="invoice_line_kind_known",
             ),
             models.CheckConstraint(
@@ -128,6 +129,11 @@ class InvoiceLine(models.Model):
                 condition=models.Q(kind="quarantined")
                 | models.Q(unit_amount__isnull=False, per__isnull=False),
                 name="invoice_line_priced",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(kind="wrong_hit")
+                | models.Q(list_minor=0, net_minor__lte=0, original_period_start__isnull=False),
+                name="invoice_line_credit_gives_back",
             ),
         ]
 

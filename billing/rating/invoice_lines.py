@@ -118,7 +118,7 @@ def rated_lines(
     kind = USAGE if original_period_start is None else LATE_USAGE
     return [
         _rated_line(kind, original_period_start, key, gathered[key], currency)
-        for key in sorted(gathered, key=_order)
+        for key in sorted(gathered, key=line_order)
     ]
 
 
@@ -142,7 +142,7 @@ def _rated_line(
     )
 
 
-def _order(key: LineKey) -> tuple[object, ...]:
+def line_order(key: LineKey) -> tuple[object, ...]:
     """Order lines by model, pool, outcome, quality, then the dearer price first."""
     return (
         key.is_quarantined,

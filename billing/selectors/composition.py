@@ -21,7 +21,9 @@ from billing.rating.invoice_lines import (
     gather,
     rated_lines,
 )
+from billing.rating.wrong_hits import Credit, credit_lines, that_fit
 from billing.selectors.contracts import contracts_within, currency_of, price_book_version
+from billing.selectors.wrong_hits import carried, outstanding_credits
 from metering.periods import Period
 from metering.selectors import (
     MonthOfUsage,
@@ -36,8 +38,12 @@ FINAL = (Invoice.Status.OPEN, Invoice.Status.PAID, Invoice.Status.UNCOLLECTIBLE)
 
 
 class UsageSource(NamedTuple):
-    """Where a tenant's usage is read: its sums over a period, and its months before an instant."""
+    """Where a tenant's usage is read: its sums over a period, and its months before an instant.
 
+    Nothing counts that a transaction at or above the watermark has written.
+    """
+
+    watermark: int
     usage: Callable[..., list[UsageSum]]
     months: Callable[..., list[MonthOfUsage]]
 
@@ -63,11 +69,14 @@ class Composition(NamedTuple):
     currency: str
     price_book_version: str
     lines: list[RatedLine]
+    credits: list[Credit]
+    """The wrong hits that its last lines give back."""
 
 
 def rollup_source(*, tenant_id: int, watermark: int) -> UsageSource:
     """Read usage from the rollups, which count every event below the watermark."""
     return UsageSource(
+        watermark=watermark,
         usage=partial(usage_between, tenant_id=tenant_id, below=watermark),
         months=partial(months_of_usage, tenant_id=tenant_id),
     )
@@ -76,6 +85,7 @@ def rollup_source(*, tenant_id: int, watermark: int) -> UsageSource:
 def event_source(*, tenant_id: int, watermark: int) -> UsageSource:
     """Read usage from the events themselves, those below the watermark."""
     return UsageSource(
+        watermark=watermark,
         usage=partial(usage_from_events, tenant_id=tenant_id, below=watermark),
         months=partial(months_of_usage_from_events, tenant_id=tenant_id, below=watermark),
     )
@@ -102,7 +112,7 @@ def ledger_before(invoice: Invoice) -> Ledger:
 def compose(
     *, tenant_id: int, period: Period, priced_at: datetime, source: UsageSource, ledger: Ledger
 ) -> Composition:
-    """Work out the lines of a tenant's invoice for a period: its usage, then late usage of earlier ones.
+    """Work out the lines of a tenant's invoice for a period: its usage, late usage of earlier ones, then credits.
 
     Raises:
         EarlierPeriodOpen: an earlier month has usage and was never invoiced.
@@ -120,8 +130,30 @@ def compose(
     lines = rated_lines(gathered, currency=currency)
     for start, outstanding in late:
         lines.extend(rated_lines(outstanding, currency=currency, original_period_start=start))
+    owed = outstanding_credits(
+        tenant_id=tenant_id,
+        period=period,
+        contracts=contracts,
+        priced_at=priced_at,
+        below=source.watermark,
+        standing=ledger.standing,
+        is_charged=lambda month: ledger.invoice_of(month) is not None,
+    )
+    fitting, given_back = _given_back(owed, lines, ledger, currency)
     version = price_book_version(contracts=contracts, period=period, priced_at=priced_at)
-    return Composition(currency, version, lines)
+    return Composition(currency, version, [*lines, *given_back], fitting)
+
+
+def _given_back(
+    owed: list[Credit], lines: list[RatedLine], ledger: Ledger, currency: str
+) -> tuple[list[Credit], list[RatedLine]]:
+    """Return what of the credits fits under the lines of an invoice, and the lines that give it back."""
+    if not owed or not lines:
+        return [], []
+    left = carried(ledger.standing, currency)
+    charged_minor = sum(line.net_minor for line in lines)
+    fitting = that_fit(owed, charged_minor=charged_minor, carried=left, currency=currency)
+    return fitting, credit_lines(fitting, carried=left, currency=currency)
 
 
 def _late_usage(
@@ -166,7 +198,7 @@ def _is_to_be_shown(key: LineKey, served: Served) -> bool:
 
 def _billed(period: Period, ledger: Ledger) -> dict[LineKey, Served]:
     """Sum what standing invoices say of a period, on their own lines or as late usage."""
-    lines = InvoiceLine.objects.filter(
+    lines = InvoiceLine.objects.exclude(kind=InvoiceLine.Kind.WRONG_HIT).filter(
         Q(original_period_start=period.start)
         | Q(original_period_start=None, invoice__period_start=period.start),
         invoice__in=[invoice.pk for invoice in ledger.standing],

@@ -3,9 +3,9 @@
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 
-from billing.documents import DocumentLine, InvoiceDocument, Party
+from billing.documents import CreditedHit, DocumentLine, InvoiceDocument, Party
 from billing.errors import UnknownInvoice
-from billing.models import CreditNote, Invoice, InvoiceLine, Payment
+from billing.models import CreditNote, Invoice, InvoiceLine, Payment, WrongHitCredit
 
 
 def invoice_by_number(number: str) -> Invoice:
@@ -54,11 +54,19 @@ def invoice_document(*, invoice: Invoice) -> InvoiceDocument:
         net_minor=invoice.net_minor,
         credited_minor=credited_minor(invoice=invoice),
         paid_minor=paid_minor(invoice=invoice),
+        wrong_hits=[
+            _credited_hit(credit) for credit in invoice.wrong_hit_credits.select_related("wrong_hit")
+        ],
     )
 
 
 def _document_line(line: InvoiceLine) -> DocumentLine:
     return DocumentLine(**{field: getattr(line, field) for field in DocumentLine._fields})
+
+
+def _credited_hit(credit: WrongHitCredit) -> CreditedHit:
+    hit = credit.wrong_hit
+    return CreditedHit(str(hit.event_id), hit.occurred_at, hit.model, hit.reason, credit.charged_accrued)
 
 
 def _sum(rows: QuerySet[Payment] | QuerySet[CreditNote], field: str) -> int:

@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from billing.errors import BillingError
-from billing.models import Invoice
+from billing.models import Invoice, WrongHitCredit
 from billing.money import format_decimal, format_money
 from billing.rating.invoice_lines import LineKey
+from billing.rating.wrong_hits import Credit
 from billing.selectors.composition import FINAL, compose, event_source, ledger_before, line_key
 from metering.periods import Period
 from metering.selectors import RollupDifference, rollup_differences
@@ -101,6 +102,7 @@ def _differences(invoice: Invoice) -> Iterator[Difference]:
     }
     yield from _line_differences(said, computed, invoice.currency)
     yield from _total_differences(invoice, computed.values())
+    yield from _credit_differences(invoice, composition.credits)
     for what, ours, theirs in (
         ("currency", invoice.currency, composition.currency),
         ("price book version", invoice.price_book_version, composition.price_book_version),
@@ -125,6 +127,17 @@ def _total_differences(invoice: Invoice, computed: Iterable[Figures]) -> Iterato
         if ours != theirs:
             money = [format_money(minor, invoice.currency) for minor in (ours, theirs)]
             yield Difference(f"total {field.removesuffix('_minor')}", *money)
+
+
+def _credit_differences(invoice: Invoice, computed: Iterable[Credit]) -> Iterator[Difference]:
+    """Compare hit by hit: lines name no hit, and which of them have their credit must be beyond doubt."""
+    held = WrongHitCredit.objects.filter(invoice=invoice).values_list("wrong_hit_id", "charged_accrued")
+    said, owed = dict(held), {credit.wrong_hit_id: credit.charged for credit in computed}
+    for wrong_hit_id in sorted({*said, *owed}):
+        ours, theirs = said.get(wrong_hit_id), owed.get(wrong_hit_id)
+        if ours != theirs:
+            words = ["nothing" if amount is None else format_decimal(amount) for amount in (ours, theirs)]
+            yield Difference(f"credit for wrong hit {wrong_hit_id}", *words)
 
 
 def _figures(money: Any, served: Any) -> Figures:

@@ -30,9 +30,10 @@ def issue_credit_note(*, invoice: Invoice, amount_minor: int, reason: str, now: 
         raise InvoiceNotOwed(f"{locked} is {locked.status} and cannot be credited.")
     lines = list(locked.lines.annotate(credited=Coalesce(Sum("credit_note_lines__net_minor"), 0)))
     remaining = [line.net_minor - line.credited for line in lines]
-    if not 0 < amount_minor <= sum(remaining):
+    left = sum(remaining)  # credits for wrong hits, below zero, included: they are given back already
+    if not 0 < amount_minor <= left:
         raise CreditRefused(
-            f"{format_money(sum(remaining), locked.currency)} remain of {locked}: "
+            f"{format_money(left, locked.currency)} remain of {locked}: "
             f"{format_money(amount_minor, locked.currency)} cannot be credited."
         )
     note = CreditNote.objects.create(
@@ -42,7 +43,7 @@ def issue_credit_note(*, invoice: Invoice, amount_minor: int, reason: str, now: 
         net_minor=amount_minor,
         issued_at=now,
     )
-    shares = zip(lines, allocate(amount_minor, remaining), strict=True)
+    shares = zip(lines, allocate(amount_minor, [max(rest, 0) for rest in remaining]), strict=True)
     CreditNoteLine.objects.bulk_create(
         CreditNoteLine(credit_note=note, invoice_line=line, net_minor=share)
         for line, share in shares

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.errors import DraftOutdated, InvoiceNotDraft, PeriodAlreadyClosed
-from billing.models import Invoice, InvoiceLine
+from billing.models import Invoice, InvoiceLine, WrongHitCredit
 from billing.rating.invoice_lines import RatedLine
 from billing.selectors.composition import Composition, compose, current_ledger, rollup_source
 from billing.services.numbers import take_number
@@ -129,6 +129,11 @@ def _save_draft(
     draft.lines.all().delete()
     InvoiceLine.objects.bulk_create(
         _row(draft, position, line) for position, line in enumerate(composition.lines, start=1)
+    )
+    draft.wrong_hit_credits.all().delete()
+    WrongHitCredit.objects.bulk_create(
+        WrongHitCredit(invoice=draft, wrong_hit_id=credit.wrong_hit_id, charged_accrued=credit.charged)
+        for credit in composition.credits
     )
     return draft
 

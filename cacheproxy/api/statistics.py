@@ -10,8 +10,9 @@ from rest_framework.response import Response
 from billing.api.period import HourlyQuery
 from billing.api.representations import ExactField
 from cacheproxy.api.staff import TenantOrStaffView
+from cacheproxy.semantic_budgets import budget_reports
 from cacheproxy.statistics import PERMISSIONS, ModelStatistics, cache_statistics
-from tenants.models import Scope
+from tenants.models import ApiKey, Scope
 
 REASONS_HELP = {
     "never_seen": "Not asked before, as far as the gateway remembers.",
@@ -27,7 +28,7 @@ TIERS_HELP = {
     "redis": "Hits from Redis.",
     "semantic": "Hits by meaning.",
     "coalesced": "Calls that shared the answer of one that was under way.",
-    "stale": "Expired answers in place of a failing upstream.",
+    "stale": "Expired answers.",
     "batch": "Lists of which every item was there.",
 }
 
@@ -69,12 +70,31 @@ class ModelStatisticsRepresentation(serializers.Serializer[Any]):
     )
 
 
+class BudgetRepresentation(serializers.Serializer[Any]):
+    """How a model's semantic hits do under its error budget."""
+
+    model = serializers.CharField()
+    version = serializers.CharField()
+    shut_off = serializers.BooleanField(
+        help_text="Whether no hit is served, until checks prove answers good."
+    )
+    wrong_ratio = ExactField(help_text="The share of the hits that is wrong at most, 0 to 1.")
+    tolerated_ratio = ExactField(help_text="The share of the hits that may be wrong, 0 to 1.")
+    checks = serializers.IntegerField(help_text="How many hits the upstream was really asked about.")
+    wrong = serializers.IntegerField(help_text="How many of these were wrong.")
+    drifts = serializers.IntegerField(help_text="How often the answers changed and all proof was void.")
+    updated_at = serializers.DateTimeField()
+
+
 class StatisticsAnswer(serializers.Serializer[Any]):
     """The cache's statistics of a period."""
 
     period_start = serializers.DateTimeField()
     period_end = serializers.DateTimeField(help_text="Exclusive.")
     models = ModelStatisticsRepresentation(many=True)
+    semantic_budgets = BudgetRepresentation(
+        many=True, help_text="For staff: how far semantic hits are trusted, as of now; empty for a key."
+    )
 
 
 class StatisticsView(TenantOrStaffView):
@@ -99,7 +119,10 @@ class StatisticsView(TenantOrStaffView):
         found = cache_statistics(period=query["period"], tenant=self.named_tenant(query.get("tenant")))
         start, end = query["period"]
         models = [_represented(one) for one in found if query.get("model") in {None, one.model}]
-        return Response(StatisticsAnswer({"period_start": start, "period_end": end, "models": models}).data)
+        known = [] if isinstance(request.auth, ApiKey) else budget_reports()
+        budgets = [one for one in known if query.get("model") in {None, one.model}]
+        answer = {"period_start": start, "period_end": end, "models": models, "semantic_budgets": budgets}
+        return Response(StatisticsAnswer(answer).data)
 
 
 def _represented(one: ModelStatistics) -> dict[str, Any]:

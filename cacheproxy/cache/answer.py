@@ -34,7 +34,9 @@ class StoredAnswer(msgspec.Struct, gc=False):
     headers: Headers = ((b"content-type", b"application/json"),)
     """Without these the body could not be read: its content type, and what its dialect keeps."""
     stale_until_ms: int = 0
-    """Until when it may stand in for a failure once it has expired; 0: never."""
+    """Until when it may be given once it has expired; 0: never."""
+    took_us: int = 0
+    """How long the upstream took to give it; 0: that is not known."""
     tagged: Tagged | None = None
     """By what it can be invalidated beside its key."""
     memo: Any = None
@@ -46,7 +48,7 @@ class StoredAnswer(msgspec.Struct, gc=False):
         return max(self.expires_at_ms, self.stale_until_ms)
 
     def may_stand_in(self, now_ms: int, max_stale_seconds: int) -> bool:
-        """Return whether it may be given where the upstream fails: fresh, or expired by up to *max_stale_seconds*."""
+        """Return whether it may be given, stale or not: it is fresh, or expired by up to *max_stale_seconds*."""
         return now_ms < max(
             self.expires_at_ms, min(self.stale_until_ms, self.expires_at_ms + 1000 * max_stale_seconds)
         )

@@ -4,7 +4,7 @@ A fixed head, big-endian, in the clear, then the facts, the answer's own headers
 came, wrapped as `at_rest.py` does it.
 
 ====================  =====  ==========================================================
-magic ``zra4``        4      the version of this layout
+magic ``zra5``        4      the version of this layout
 checksum              4      CRC-32 of the key and everything after it: a damaged value, or another key's, is no answer
 stored_at_ms          8      since the epoch
 expires_at_ms         8      since the epoch; a script in Redis reads it at this place
@@ -14,6 +14,7 @@ source_event          16     the event of the miss that paid
 pools                 5 × 8  input, cache_read, cache_write, cache_write_1h, output
 output_reasoning      8
 units                 8
+took_us               8      what the upstream took; 0: not known
 quality               1      index into ``QUALITIES``
 notes_size            4      bytes of headers and tags that follow, as MessagePack
 ====================  =====  ==========================================================
@@ -34,11 +35,11 @@ from metering.tokens import TokenPools
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"zra4"
+MAGIC = b"zra5"
 
 _PREFIX = struct.Struct(">4sI")
 _TIMES = struct.Struct(">qqq")
-_FACTS = struct.Struct(">16s5qqqBI")
+_FACTS = struct.Struct(">16s5qqqqBI")
 _WRAPPED_AT = _PREFIX.size + _TIMES.size
 _encode_notes = msgspec.msgpack.Encoder().encode
 _decode_notes = msgspec.msgpack.Decoder(tuple[Headers, Tagged | None]).decode
@@ -82,6 +83,7 @@ def encode_answer(at_rest: AtRest, key: bytes, answer: StoredAnswer) -> bytes:
         *answer.pools,
         answer.output_reasoning,
         answer.units,
+        answer.took_us,
         QUALITIES.index(answer.quality),
         len(notes),
     )
@@ -118,7 +120,7 @@ def decode_answer(at_rest: AtRest, key: bytes, value: bytes) -> StoredAnswer:
 def _read(times: bytes, payload: bytes) -> StoredAnswer:
     stored_at_ms, expires_at_ms, stale_until_ms = _TIMES.unpack(times)
     source, *counts, quality, size = _FACTS.unpack_from(payload)
-    *pools, output_reasoning, units = counts
+    *pools, output_reasoning, units, took_us = counts
     body_at = _FACTS.size + size
     headers, tagged = _decode_notes(payload[_FACTS.size : body_at])
     return StoredAnswer(
@@ -132,5 +134,6 @@ def _read(times: bytes, payload: bytes) -> StoredAnswer:
         pools=TokenPools(*pools),
         output_reasoning=output_reasoning,
         units=units,
+        took_us=took_us,
         quality=QUALITIES[quality],
     )

@@ -81,10 +81,10 @@ class MemoryCache:
 
     def put(self, key: bytes, answer: StoredAnswer) -> bool:
         """Keep *answer* and let others go until all fits; False where it is too large, or the one to go."""
-        size_bytes = _size(answer)
-        if len(answer.body) > self._max_answer_bytes or size_bytes > self.bounds.size_bytes:
+        if not self.takes(answer):
             return False
         self._sweep()
+        size_bytes = _size(answer)
         entry, replaced = Entry(key, answer, size_bytes), self._entries.get(key)
         if replaced is not None:
             self._take_out(replaced)
@@ -96,6 +96,10 @@ class MemoryCache:
         while bound := self.bounds.exceeded_by(self.used_bytes, len(self._entries)):
             self._drop(self._policy.victim(), bound)
         return key in self._entries
+
+    def takes(self, answer: StoredAnswer) -> bool:
+        """Return whether *answer* is not too large to be kept."""
+        return len(answer.body) <= self._max_answer_bytes and _size(answer) <= self.bounds.size_bytes
 
     def discard(self, key: bytes) -> None:
         """Forget the answer under *key*, if there is one."""

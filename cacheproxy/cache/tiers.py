@@ -16,11 +16,11 @@ class Tiers:
         self.memory = memory
         self.redis = redis
 
-    async def fetch(self, key: bytes, now_ms: int) -> StoredAnswer | None:
+    async def fetch(self, key: bytes, now_ms: int, max_stale_seconds: int = 0) -> StoredAnswer | None:
         """Return the answer under *key* from the tiers behind memory, which the caller has asked already."""
         if self.redis is None:
             return None
-        answer = await self.redis.get(key, now_ms)
+        answer = await self.redis.get_stale(key, now_ms, max_stale_seconds)
         if answer is not None:
             self.memory.put(key, answer)
         return answer
@@ -42,6 +42,10 @@ class Tiers:
         far = await self.redis.get_stale(key, now_ms, max_stale_seconds) if self.redis is not None else None
         found = [answer for answer in (near, far) if answer is not None]
         return max(found, key=lambda answer: answer.stored_at_ms, default=None)
+
+    def takes(self, answer: StoredAnswer) -> bool:
+        """Return whether *answer* is small enough for any tier."""
+        return self.memory.takes(answer) or (self.redis is not None and self.redis.codec.takes(answer))
 
     def discard(self, key: bytes) -> None:
         """Forget the answer under *key* in every tier. Nobody waits for those that are far."""

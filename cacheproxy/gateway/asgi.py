@@ -19,12 +19,15 @@ from cacheproxy.gateway.catalog.feed import Feed
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import GatewayError, InternalError, MethodNotAllowed, UnknownPath
 from cacheproxy.gateway.flight.at_once import AtOnce
+from cacheproxy.gateway.flight.background import Background
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.delivery import Delivery
 from cacheproxy.gateway.flight.flight import Flight
 from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.rendezvous import Rendezvous
-from cacheproxy.gateway.flight.work import Found
+from cacheproxy.gateway.flight.rewordings import Rewordings
+from cacheproxy.gateway.flight.shadow_checks import ShadowChecks
 from cacheproxy.gateway.http.exchange import ANSWER, Exchange
 from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
@@ -33,6 +36,8 @@ from cacheproxy.gateway.recording.kept_requests import KeptRequests
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
 from cacheproxy.gateway.recording.spool import Spool
+from cacheproxy.gateway.recording.wrong_hits import WrongHits
+from cacheproxy.gateway.semantics import Open, Semantics, open_shipped
 from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.telemetry.exposition import Exposition
 from cacheproxy.gateway.telemetry.health import Health
@@ -62,7 +67,7 @@ BREAK_OFF_SECONDS = 3.0
 class Gateway:
     """One gateway process: ``startup()``, then calls, then ``shutdown()``."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, *, open_tier: Open = open_shipped) -> None:
         self._settings = settings
         self._tracing = _tracing(settings)
         self._catalog = Catalog()
@@ -87,8 +92,13 @@ class Gateway:
         self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
         self._recorder = Recorder(settings, self._spool, self.metrics)
-        self.health = Health(self._catalog, self._recorder, self._spool)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
+        self._semantics = Semantics(settings, self._catalog, self._upstreams, open_tier=open_tier)
+        self._background = Background(self._upstreams, self.metrics, at_once=settings.max_background_calls)
+        self._wrong_hits = WrongHits(settings)
+        checks = ShadowChecks(self._background, self._wrong_hits, self.metrics)
+        self._rewordings = Rewordings(settings, self._tiers, self._semantics, checks, self.metrics)
+        self.health = Health(self._catalog, self._recorder, self._spool, self._semantics)
         self._lookups = Lookups(self._door, self._upstreams, lambda: self.health.report().ready)
         self._limits = Limits(settings, self._redis)
         self._read_gauges()
@@ -96,6 +106,9 @@ class Gateway:
         self._idempotency_redis = self._link(settings.idempotency_budget_seconds)
         self._idempotency = Idempotency(settings, self._idempotency_redis, self._at_rest)
         delivery = Delivery(self._recorder, self._limits, self.metrics)
+        refreshing = Refreshing(
+            self._tiers, self._coalescing, self._background, self._rewordings, self.metrics
+        )
         self._flight = Flight(
             settings,
             self._door,
@@ -108,9 +121,12 @@ class Gateway:
                 self._coalescing,
                 self._limits,
                 Sightings(self._redis),
+                refreshing,
+                self._rewordings,
             ),
             delivery,
             self._idempotency,
+            refreshing,
         )
         self._at_once = AtOnce(self._recorder, delivery, refuse=self._refusal, over=self._over)
 
@@ -126,21 +142,27 @@ class Gateway:
             await self._spool.connect()
         await self._idempotency.connect()
         await self._recorder.start()
+        await self._wrong_hits.start()
         await self._statistics.start()
         await self._feed.start()
+        await self._semantics.settle()
 
     async def shutdown(self) -> None:
         """Let calls under way end, within the settings' bound, write what waits, and close every connection."""
         self.health.draining = True
+        self._background.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_grace_seconds):
-                await self._flight.drain()
+                await self._drain()
         self._flight.break_off()
+        self._background.break_off()
         try:
             async with asyncio.timeout(BREAK_OFF_SECONDS):
-                await self._flight.drain()
+                await self._drain()
         except TimeoutError:
             logger.error("Some calls did not end in time and were given up.")  # noqa: TRY400 - no news in the traceback
+        await self._semantics.stop()
+        await self._wrong_hits.stop()
         await self._limits.stop()
         await self._coalescing.stop()
         await self._recorder.stop()
@@ -153,6 +175,11 @@ class Gateway:
         await self.exposition.stop()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
+
+    async def _drain(self) -> None:
+        await self._flight.drain()
+        await self._rewordings.drain()
+        await self._background.drain()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; never raises, whatever the request or the upstream does."""
@@ -215,11 +242,11 @@ class Gateway:
         return True
 
     def _begin_at_once(self, call: Call, exchange: Exchange) -> bool:
-        stored, ask = self._flight.look(call, exchange.body), call.ask
+        found, ask = self._flight.look(call, exchange.body), call.ask
         if ask is None:
             return False
-        if stored is not None:
-            self._at_once.hit(ask, Found(stored, "exact"), exchange.give)
+        if found is not None:
+            self._at_once.hit(ask, found, exchange.give)
             return True
         context = current_call.set(call)  # for the work's task
         work = self._flight.lead(ask)
@@ -263,6 +290,8 @@ class Gateway:
         read("memory_cache_misses", lambda: memory.misses)
         read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
         read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
+        self._semantics.tell(self.metrics)
+        read("semantic_wrong_hits_waiting", lambda: len(self._wrong_hits))
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.codec.damaged)

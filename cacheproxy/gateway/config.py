@@ -33,6 +33,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Calls to model servers under way at once; the next one is refused with 503."""
     max_calls_per_upstream: int = 256
     """Of these, to one upstream: one that hangs must not take the others' share."""
+    max_background_calls: int = 16
+    """Calls to model servers under way at once that no client waits for, as refreshes; 0: none are made."""
     max_upstream_attempts: int = 3
     """Targets that one call asks before it gives up."""
     follow_seconds: float = 60.0
@@ -78,6 +80,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The longest that a look-up or a store in Redis may hold up a call."""
     redis_late_allowed: int = 5
     """Turns of the event loop in a row without a reply in time, after which Redis is left alone for a while."""
+
+    models_dir: str = "var/models"
+    """Where the local encoder's graph is kept, which is built once."""
+    encoder_threads: int = 2
+    semantic_budget_seconds: float = 0.025
+    """The longest that a call waits to learn whether its question was asked in other words."""
 
     database_timeout_seconds: float = 2.0
     """The longest that one commit, look-up or connection attempt may take before PostgreSQL counts as away."""

@@ -2,8 +2,9 @@
 
 ``no-cache`` asks the upstream and refreshes the stored answer; ``no-store`` neither reads nor writes. The outcome
 of both is ``bypass``: the tokens are computed and charged like a miss's, but the call says nothing about how
-well the cache works. ``max-age=N`` takes no answer older than N seconds; ``only-if-cached`` never asks the
-upstream. Directives that we do not know are ignored, as RFC 9111 wants it.
+well the cache works. ``max-age=N`` takes no answer older than N seconds, ``min-fresh=N`` none that expires sooner than
+that; ``max-stale`` takes expired answers too, and ``stale-if-error=N`` those where the upstream fails, as far as they
+are kept; ``only-if-cached`` never asks the upstream. Directives that we do not know are ignored, as RFC 9111 wants it.
 ``X-Zerorate-Cache-Tags`` names what the answer can be invalidated by, ``X-Zerorate-Show-Key`` asks for its key.
 
 Other gateways' names for the same (`aliases.py`) are read as well. Whoever states a thing twice gets the stricter:
@@ -20,6 +21,8 @@ from cacheproxy.gateway.errors import BadRequest
 from cacheproxy.policy import MAX_TAG_BYTES, MAX_TAGS
 
 MAX_SESSION_BYTES = aliases.MAX_NAME_BYTES
+ANY = 10**aliases.MAX_DIGITS
+"""Seconds that a `max-stale` without a number stands for."""
 _is_tag = re.compile(rb"[!-+\--~]{1,%d}" % MAX_TAG_BYTES).fullmatch
 
 
@@ -47,6 +50,9 @@ class Controls(NamedTuple):
     no_store: bool = False
     only_if_cached: bool = False
     max_age_seconds: int | None = None
+    min_fresh_seconds: int | None = None
+    max_stale_seconds: int | None = None
+    stale_if_error_seconds: int | None = None
     session: bytes = b""
     ttl_seconds: int | None = None
     """How long this call's answer is kept, where that is shorter than the policy's time to live; at least 1."""
@@ -62,6 +68,11 @@ class Controls(NamedTuple):
         """Whether a stored answer may be given."""
         return not (self.no_cache or self.no_store)
 
+    @property
+    def limits_age(self) -> bool:
+        """Whether not every answer is fresh enough that the policy takes for fresh."""
+        return self.max_age_seconds is not None or self.min_fresh_seconds is not None
+
 
 PLAIN = Controls()
 
@@ -70,7 +81,7 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
     """Return the controls in *headers* (names in lower case).
 
     Raises:
-        BadRequest: ``max-age`` or an alias has a value that it does not take, or a name is too long.
+        BadRequest: ``max-age``, one of its like or an alias has a value that it does not take, or a name is too long.
     """
     cache_control = headers.get(b"cache-control")
     session = headers.get(b"x-zerorate-session", b"")
@@ -85,7 +96,10 @@ def read_controls(headers: Mapping[bytes, bytes]) -> Controls:
         no_cache=b"no-cache" in directives,
         no_store=b"no-store" in directives,
         only_if_cached=b"only-if-cached" in directives,
-        max_age_seconds=_seconds(directives.get(b"max-age")),
+        max_age_seconds=_seconds(directives, b"max-age"),
+        min_fresh_seconds=_seconds(directives, b"min-fresh"),
+        max_stale_seconds=ANY if directives.get(b"max-stale") == b"" else _seconds(directives, b"max-stale"),
+        stale_if_error_seconds=_seconds(directives, b"stale-if-error"),
         session=session,
     )
     if none_in(headers):
@@ -147,11 +161,13 @@ def _directives(cache_control: bytes) -> dict[bytes, bytes]:
     return {name.strip(): value.strip(b' \t"') for name, _, value in pairs}
 
 
-def _seconds(value: bytes | None) -> int | None:
+def _seconds(directives: Mapping[bytes, bytes], name: bytes) -> int | None:
+    value = directives.get(name)
     if value is None:
         return None
     if not value.isdigit() or len(value) > aliases.MAX_DIGITS:
+        said = name.decode()
         raise BadRequest(
-            "Cache-Control: max-age takes a number of seconds, as in 'max-age=60'.", code="invalid_header"
+            f"Cache-Control: {said} takes a number of seconds, as in '{said}=60'.", code="invalid_header"
         )
     return int(value)

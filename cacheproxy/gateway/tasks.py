@@ -1,4 +1,4 @@
-"""Ending a task for certain."""
+"""Ending a task for certain, and a future that somebody may have ceased to wait for."""
 
 import asyncio
 
@@ -14,3 +14,13 @@ async def end(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+
+
+def conclude(done: asyncio.Future[None], problem: Exception | None) -> None:
+    """Let *done* end, with *problem* if there is one; nothing happens where nobody waits any more."""
+    if done.done():
+        return
+    if problem is None:
+        done.set_result(None)
+    else:
+        done.set_exception(problem)

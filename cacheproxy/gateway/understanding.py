@@ -86,14 +86,32 @@ class Ask(NamedTuple):
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
-        max_age_seconds = self.controls.max_age_seconds
-        if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+        if self.controls is not PLAIN and not _is_within(self.controls, stored, now_ms):
             return False
         return not self.has_ended(stored)
 
     def has_ended(self, stored: StoredAnswer) -> bool:
         """Return whether one of the tags of an answer was invalidated since it was asked for."""
         return stored.tagged is not None and self.facts.era.ends(stored.tagged)
+
+    @property
+    def stale_seconds(self) -> int:
+        """How long after its end a stored answer may be given at once: as the client says, else as the policy does.
+
+        Who states an age without it wants nothing stale (RFC 9111, section 5.2.1.1).
+        """
+        stated = self.controls.max_stale_seconds
+        if stated is not None:
+            return stated
+        if self.controls.limits_age or not self.facts.shares:
+            return 0
+        return self.facts.rules.policy.stale_while_revalidate_seconds
+
+    @property
+    def stale_if_error_seconds(self) -> int:
+        """How long after its end a stored answer may stand in for a failure."""
+        stated = self.controls.stale_if_error_seconds
+        return self.facts.rules.policy.stale_if_error_seconds if stated is None else stated
 
     @property
     def key_headers(self) -> Sequence[Header]:
@@ -116,10 +134,23 @@ class Ask(NamedTuple):
 
     def key_of(self, item: InferenceRequest) -> bytes:
         """Return the key of one item of this batch: the one that it has when it is asked for alone."""
+        return self.facts.era.key(self.name_of(item))
+
+    def name_of(self, request: InferenceRequest) -> bytes:
+        """Return the key of this request, or one very like it, as it was before any key was invalidated by itself."""
         facts = self.facts
-        key = _key(facts.model, facts.rules, self.dialect, item, self.caller.access, self.controls, facts.era)
-        assert key is not None, "a batch that may be kept has items that may be"
-        return key
+        name = _name(
+            facts.model, facts.rules, self.dialect, request, self.caller.access, self.controls, facts.era
+        )
+        assert name is not None, "what is like a request that may be kept may be kept"
+        return name
+
+    @property
+    def scope(self) -> bytes:
+        """Return among whose calls the answer is shared."""
+        scope = _scope(self.facts.rules.policy, self.caller.access, self.controls)
+        assert scope is not None, "a call with a key has a scope"
+        return scope
 
     def unkept(self) -> "Ask":
         """Return the call as one that neither reads nor writes the cache, as if its client had said `no-store`."""
@@ -133,6 +164,7 @@ class Ask(NamedTuple):
         units: int,
         quality: KeptQuality,
         output_reasoning: int = 0,
+        took_us: int = 0,
     ) -> StoredAnswer:
         """Return an answer that was computed for this call as it is to be kept, under the model's policy."""
         now_ms, policy = time.time_ns() // 1_000_000, self.facts.rules.policy
@@ -144,11 +176,12 @@ class Ask(NamedTuple):
             source_event=self.call.event_id,
             stored_at_ms=now_ms,
             expires_at_ms=expires_at_ms,
-            stale_until_ms=expires_at_ms + 1000 * policy.stale_if_error_seconds,
+            stale_until_ms=expires_at_ms + 1000 * policy.kept_stale_seconds,
             pools=pools,
             output_reasoning=output_reasoning,
             units=units,
             quality=quality,
+            took_us=took_us,
             tagged=self._tagged,
         )
 
@@ -199,10 +232,11 @@ class Understanding:
         model = self._door.model(request.model, dialect.protocol)
         rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
         era = self._door.era(access, model, rules.policy.tags)
+        name = _name(model, rules, dialect, request, access, controls, era)
         return Facts(
             model,
             rules,
-            _key(model, rules, dialect, request, access, controls, era),
+            None if name is None else era.key(name),
             request.takes_answers_as_kept,
             rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
@@ -214,6 +248,14 @@ class Understanding:
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         self._remembered[name] = facts
+
+
+def _is_within(controls: Controls, stored: StoredAnswer, now_ms: int) -> bool:
+    """Return whether an answer is as young, and will be fresh for as long, as the client wants."""
+    max_age_seconds, min_fresh_seconds = controls.max_age_seconds, controls.min_fresh_seconds
+    if max_age_seconds is not None and stored.age_seconds(now_ms) > max_age_seconds:
+        return False
+    return min_fresh_seconds is None or stored.expires_at_ms - now_ms >= 1000 * min_fresh_seconds
 
 
 def parse(call: Call, body: bytes) -> InferenceRequest:
@@ -237,7 +279,7 @@ def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, Inferen
     return controls_of(request.document), plain
 
 
-def _key(
+def _name(
     model: Model,
     rules: Rules,
     dialect: Dialect,
@@ -256,7 +298,7 @@ def _key(
         request = dialect.rounded(request, policy.round_digits)
     if policy.file_field is not None:
         request = dialect.about_file(request, policy.file_field)
-    key = answer_key(
+    return answer_key(
         secret=access.cache_secret,
         scope=scope + rules.reading + _epoch(era, controls),
         model=model.name,
@@ -265,7 +307,6 @@ def _key(
         surface=dialect.surface,
         canonical=dialect.canonical(request, policy.volatile_fields),
     )
-    return era.key(key)
 
 
 def _epoch(era: Era, controls: Controls) -> bytes:

@@ -5,6 +5,7 @@ files (their size says little about their tokens) and for names that the format 
 the event, the CSV and the invoice line as `estimated`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 BYTES_PER_TOKEN = 4
@@ -39,14 +40,22 @@ def rounded_up(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN)
 
 
+def spoken(value: Any) -> str:
+    """Return all text in a JSON value, in its order."""
+    return "\n".join(_texts(value))
+
+
 def _text_bytes(value: Any) -> int:
-    size, waiting = 0, [value]  # a list of our own, for JSON may nest deeper than calls may
+    return sum(len(text.encode()) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    waiting = [value]  # a list of our own, for JSON may nest deeper than calls may
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
-            size += len(value.encode())
+            yield value
         elif isinstance(value, list):
-            waiting.extend(value)
+            waiting.extend(reversed(value))
         elif isinstance(value, dict):
-            waiting.extend(inner for name, inner in value.items() if name not in _NO_TEXT)
-    return size
+            waiting.extend(value[name] for name in reversed(value) if name not in _NO_TEXT)

@@ -79,6 +79,15 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Wording(NamedTuple):
+    """A request taken apart into the one text that may be worded otherwise, and all the rest."""
+
+    text: str
+    """What its last turn says, which is the user's."""
+    rest: InferenceRequest
+    """The request with null in that text's place: equal for two requests that differ in nothing else."""
+
+
 class StreamReader(Protocol):
     """Reads one upstream stream beside its way to the client."""
 
@@ -187,6 +196,15 @@ class Dialect(Protocol):
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether the answer depends on the request alone: no stored state, no search."""
 
+    def wording(self, request: InferenceRequest) -> Wording | None:
+        """Return the request as a question that may be worded otherwise.
+
+        None where its last turn is not the user's or not one plain text, or where the surface has no turns.
+        """
+
+    def said(self, answer: Any) -> str:
+        """Return in words what this (a parsed answer, complete) says, to be compared with another; "" for nothing."""
+
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return the tokens that the answer may have at most in all, where the request says so."""
 
@@ -275,6 +293,14 @@ class JsonDialect:
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return True: the answer depends on the request, or its model's cache is off."""
         return True
+
+    def wording(self, request: InferenceRequest) -> Wording | None:
+        """Return None: the surface has no turns."""
+        return None
+
+    def said(self, answer: Any) -> str:
+        """Return nothing: what the surface answers is no text that could be worded otherwise."""
+        return ""
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return None: the surface has no such field."""

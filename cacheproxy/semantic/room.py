@@ -36,6 +36,12 @@ def directions(length: int) -> Vectors:
     return bits.astype(np.float32) * 2 - 1
 
 
+def cells_of(vectors: Vectors) -> list[int]:
+    """Return in which of the error budgets' sixteen cells each vector lies: the signs of four projections."""
+    signs = vectors @ directions(vectors.shape[1])[:, :4] > 0
+    return [int(cell) for cell in np.packbits(signs, axis=1, bitorder="little")[:, 0]]
+
+
 def to_halfvec(vector: NDArray[np.float32]) -> bytes:
     """Return *vector* as pgvector's ``halfvec`` is sent in binary: its length, two bytes unused, big-endian floats."""
     return _HEAD.pack(len(vector), 0) + vector.astype(">f2").tobytes()

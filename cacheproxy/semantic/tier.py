@@ -11,7 +11,7 @@ Nothing here may fail a call or hold it up for longer than it says: what does no
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from cacheproxy.semantic.answers import Comparison, SameAnswer
 from cacheproxy.semantic.budget.budget import Budget
 from cacheproxy.semantic.budget.ledger import Ledger
-from cacheproxy.semantic.budget.rules import LEAST_SCORE, Rules, cells_of, region_of
+from cacheproxy.semantic.budget.rules import LEAST_SCORE, region_of
 from cacheproxy.semantic.embedding import Embedder
 from cacheproxy.semantic.errors import SemanticError
-from cacheproxy.semantic.room import fit
+from cacheproxy.semantic.finding import Finding, Question, SemanticHit
+from cacheproxy.semantic.room import cells_of, fit
 from cacheproxy.semantic.store import Candidate, Entry, Store
 from cacheproxy.semantic.writer import Writer
 
@@ -74,31 +75,6 @@ class Judge(Protocol[Reading]):
         """Return what is thought of a pair."""
 
 
-class Question(NamedTuple):
-    """What is looked for."""
-
-    text: str
-    """The one part of the call that may differ: the last user turn."""
-    context: bytes
-    """Stands for all the rest: see `Entry.context`."""
-    tenant_id: int
-    scope: bytes
-    model: str
-    version: str
-    rules: Rules
-    encoder: str | None = None
-    """The model of the catalog whose vectors are searched; None for the local one."""
-
-
-class SemanticHit(NamedTuple):
-    """A stored answer to a question that is the same, so far as one can tell."""
-
-    answer_key: bytes
-    similarity: float
-    score: float
-    region: int
-
-
 class Sought(NamedTuple):
     """A question as it is kept."""
 
@@ -107,29 +83,6 @@ class Sought(NamedTuple):
     judged: Vector
     """By the judge's own encoder."""
     reading: Any
-
-
-class Finding(NamedTuple):
-    """What came of a look-up."""
-
-    question: Question
-    reason: str
-    """`hit`, or the word for why there is none, as statistics count it."""
-    hit: SemanticHit | None = None
-    """To be served."""
-    check: SemanticHit | None = None
-    """To be compared with the upstream's answer; served as well, or not."""
-    sought: Sought | None = None
-    """None where the question has no vector: it cannot be remembered either."""
-    tokens: int = 0
-    """What a remote encoder counted."""
-
-    @property
-    def raw_usage(self) -> Mapping[str, Any]:
-        """Return what the look-up adds to the raw usage of its call's event."""
-        if not self.tokens:
-            return {}
-        return {"embedding": {"model": self.question.encoder, "tokens": self.tokens}}
 
 
 class _Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -191,6 +144,20 @@ class SemanticTier(Generic[Reading]):
             finding = finding._replace(reason=failure.code)
         return self._counted(finding)
 
+    async def study(self, question: Question, *, seconds: float) -> Finding:
+        """Return a finding that can be remembered, for a question that was not looked for, or not in time."""
+        finding = Finding(question, "long")
+        if len(question.text) > MAX_CHARACTERS:
+            return finding
+        try:
+            return await self._sought(question, asyncio.get_running_loop().time() + seconds)
+        except (TimeoutError, SemanticError):
+            return finding._replace(reason="late")
+
+    def encoder_name(self, encoder: str | None) -> str:
+        """Return which vectors are searched where a policy names *encoder*."""
+        return self._local.name if encoder is None else self._remote(encoder).name
+
     def remember(self, finding: Finding, answer_key: bytes, *, now: datetime, expires_at: datetime) -> None:
         """Have the question found by others from soon on; its answer is kept under *answer_key*."""
         question, sought = finding.question, finding.sought
@@ -224,7 +191,8 @@ class SemanticTier(Generic[Reading]):
         except SemanticError:
             self.counts["unchecked"] += 1
             return None
-        self._budget(finding.question).checked(finding.check.region, wrong=not same)
+        vouched = finding.question.rules.vouches_for(finding.check.score)
+        self._budget(finding.question).checked(finding.check.region, wrong=not same, vouched=vouched)
         self.counts["checked"] += 1
         self.counts["wrong"] += not same
         return same
@@ -277,7 +245,8 @@ class SemanticTier(Generic[Reading]):
         if candidates:
             async with asyncio.timeout_at(by):
                 hit, reason = await self._in_thread(self._best, sought, candidates)
-        decision = self._budget(question).decide(hit.region if hit else None)
+        vouched = hit is not None and question.rules.vouches_for(hit.score)
+        decision = self._budget(question).decide(hit.region if hit else None, vouched=vouched)
         if decision is None or hit is None:
             return finding._replace(reason=reason)
         return finding._replace(

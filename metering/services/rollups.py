@@ -139,7 +139,8 @@ def _refuse_ids_from_the_future(watermark: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
-            " (SELECT coalesce(max(xact_id), 0) FROM metering_usageevent)"
+            " coalesce(greatest((SELECT max(xact_id) FROM metering_usageevent),"
+            " (SELECT max(xact_id) FROM metering_wronghit)), 0)"
         )
         next_id, youngest = cursor.fetchone()
     needed = max(youngest + 1, watermark)

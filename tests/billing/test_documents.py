@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from billing.documents import DocumentLine, InvoiceDocument, Party, render_html, render_pdf
+from billing.documents import (
+    WRONG_HITS_SHOWN,
+    CreditedHit,
+    DocumentLine,
+    InvoiceDocument,
+    Party,
+    render_html,
+    render_pdf,
+)
 
 OCTOBER, NOVEMBER, DECEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in (10, 11, 12))
 HOSTILE = (
@@ -44,6 +52,24 @@ HIT = line(
 )
 LATE = line(kind="late_usage", list_minor=60, net_minor=60, quantity=1_200_000, original_period_start=OCTOBER)
 ESTIMATED = line(quality="estimated", pool="output", quantity=77, calls=1)
+CREDIT = line(
+    kind="wrong_hit",
+    outcome="semantic",
+    quantity=3_456_789,
+    calls=2,
+    discount_percent=Decimal("80.0000"),
+    list_minor=0,
+    discount_minor=35,
+    net_minor=-35,
+    original_period_start=OCTOBER,
+)
+WRONG = CreditedHit(
+    event_id="019303c1-0000-7000-8000-000000000001",
+    occurred_at=datetime(2026, 10, 14, 12, 31, 7, tzinfo=UTC),
+    model="qwen-small",
+    reason="Asked again, the model said otherwise.",
+    charged=Decimal("0.172839450000000000"),
+)
 QUARANTINED = line(
     kind="quarantined",
     quality="suspect",
@@ -121,6 +147,30 @@ def test_late_usage_names_its_own_month() -> None:
         assert words.index("Usage in November 2026") < words.index("Late usage of October 2026")
 
 
+def test_a_credit_names_the_call_its_month_and_why_and_is_not_called_saved() -> None:
+    for words in both(document(line(), HIT, CREDIT, wrong_hits=[WRONG])):
+        assert "qwen-small Input tokens · 2 calls of October 2026 3,456,789 0.50 / 1M 80 % −0.35" in words
+        assert re.search(
+            r"019303c1-0000-7000-8000-000000000001 qwen-small · 14 October 2026, 12:31:07 UTC "
+            r"Asked again, the model said otherwise\. 0\.17283945( |$)",
+            words,
+        )
+        assert "Saved by the cache −49.38 Credit for wrong answers −0.35 Net 5.82" in words
+        assert "88.8 % of the list price" in words
+        assert "5.82 USD" in words
+
+
+def test_without_credits_nothing_is_said_of_wrong_answers() -> None:
+    for words in both(document(line())):
+        assert "wrong" not in words
+
+
+def test_many_wrong_hits_are_told_short() -> None:
+    for words in both(document(line(), CREDIT, wrong_hits=[WRONG] * (WRONG_HITS_SHOWN + 2_000))):
+        assert words.count(WRONG.event_id) == WRONG_HITS_SHOWN
+        assert "2,000 more stand in the usage CSV." in words
+
+
 def test_estimates_are_flagged_and_explained() -> None:
     for words in both(document(ESTIMATED)):
         assert re.search(r"1 call ·? ?estimated", words)
@@ -157,7 +207,12 @@ def test_hostile_text_is_printed_not_run() -> None:
     assert html.count("{{ seller }} {% now &quot;Y&quot; %}") >= 4
     pdf = render_pdf(
         document(
-            line(model=HOSTILE), line(kind="quarantined", reason=HOSTILE), customer=customer, seller=customer
+            line(model=HOSTILE),
+            CREDIT,
+            line(kind="quarantined", reason=HOSTILE),
+            customer=customer,
+            seller=customer,
+            wrong_hits=[WRONG._replace(model=HOSTILE, reason=HOSTILE)],
         )
     )
     words = words_of_pdf(pdf)

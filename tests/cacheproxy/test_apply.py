@@ -241,3 +241,18 @@ def test_a_plans_currency_is_for_good(run: Run) -> None:
 def test_a_missing_file_is_said_so() -> None:
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("apply", "nowhere.yaml")
+
+
+ENCODED = CATALOG.replace("semantic: {threshold: 0.92}", "semantic: {encoder: bge}")
+
+
+def test_an_encoder_that_is_no_model_is_refused_by_its_line(run: Run) -> None:
+    with pytest.raises(CommandError, match=r"line 5: models qwen-small: cache.semantic.encoder: .*'bge'"):
+        run(ENCODED)
+    assert not ServedModel.objects.exists()
+
+
+def test_an_encoder_may_stand_anywhere_in_the_file(run: Run) -> None:
+    encoder = '\n  - {name: bge, upstream: local, version: "1"}\nplans:'
+    lines = run(ENCODED.replace("\nplans:", encoder))
+    assert any("bge" in line for line in lines)

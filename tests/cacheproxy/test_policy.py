@@ -19,6 +19,13 @@ TASK = {"name": "sentiment", "when": {"path": "/metadata/task", "equals": "senti
         ({"unheard_of": 1}, r"unknown field `unheard_of`"),
         ({"volatile_fields": ["a"]}, r"^cache.volatile_fields\[0\]"),
         ({"round_digits": 16}, r"^cache.round_digits"),
+        ({"early_refresh": -1}, r"^cache.early_refresh"),
+        ({"stale_while_revalidate_seconds": -1}, r"^cache.stale_while_revalidate_seconds"),
+        ({"early_refresh": 1, "coalesce": False}, r"^cache.coalesce: .* need it"),
+        (
+            {"early_refresh": 1, "tasks": [{**TASK, "policy": {"coalesce": False}}]},
+            r"^cache.tasks\[0\].policy.coalesce: .* need it",
+        ),
         ({"file_field": "/image"}, r"^cache.file_field"),
         ({"cacheable": {"finish_reasons": []}}, r"^cache.cacheable.finish_reasons"),
         ({"sensitive": {}}, r"^cache.sensitive: say what it is"),

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 from django.db import connection
 
+from metering.models import WrongHit
 from metering.usage_event import COLUMNS, HITS, EventIds, UsageEvent, seal
 
 NOVEMBER_NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -69,3 +70,18 @@ def use(tenant_id: int, **changes: Any) -> UsageEvent:
 def connect(database_url: str) -> psycopg.Connection[Any]:
     """Open a connection of one's own: another process, as far as PostgreSQL can tell."""
     return psycopg.connect(database_url)
+
+
+def prove_wrong(event: UsageEvent, **changes: Any) -> WrongHit:
+    """Record that a semantic hit was wrong, the way the gateway does."""
+    plain: dict[str, Any] = {
+        "tenant_id": event.tenant_id,
+        "event_id": event.event_id,
+        "occurred_at": event.occurred_at,
+        "model": event.model,
+        "source_event": event.source_event,
+        "similarity": 0.97,
+        "score": 0.995,
+        "reason": "Asked again, the model answered something else.",
+    }
+    return WrongHit.objects.create(**plain | changes)

@@ -1,12 +1,14 @@
 """L1 and L2 under every kind of call at once: hits, misses, streams, batches, shared and idempotent calls."""
 
 import asyncio
+import json
 from collections import Counter
 from typing import Any
 from uuid import UUID
 
 import aiohttp
 import msgspec
+import pytest
 
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.process import GatewayProcess
@@ -19,10 +21,22 @@ CALLS = 120
 KILLS = 3
 
 
+REFRESHED = {"ttl_seconds": 1, "early_refresh": 1, "stale_while_revalidate_seconds": 3600}
+
+
+@pytest.mark.parametrize("policy", [{}, REFRESHED])
 async def test_l1_l2_every_kind_of_call_survives_kills(
-    gateway_settings: GatewaySettings, cast: Any, world: World, upstream: FakeUpstream
+    gateway_settings: GatewaySettings,
+    cast: Any,
+    world: World,
+    upstream: FakeUpstream,
+    policy: dict[str, Any],
 ) -> None:
-    """Each acknowledged call has its event, no event is there twice, and a call under one key is charged once."""
+    """Each acknowledged call has its event, no event is there twice, and a call under one key is charged once.
+
+    Refreshes have none, and what they leave behind names events that are there.
+    """
+    await world.sql.execute("UPDATE cacheproxy_servedmodel SET cache = $1", json.dumps(policy))
     settings = msgspec.structs.replace(gateway_settings, idempotency_lease_seconds=0.5)
     gateway = GatewayProcess(settings, free_port())
     keys = [await world.add_key(cast.acme.id) for _ in KINDS]
@@ -57,6 +71,7 @@ async def test_l1_l2_every_kind_of_call_survives_kills(
             assert own == set(acknowledged), "a repetition was charged"
     outcomes = Counter(event["outcome"] for event in events)
     assert set(outcomes) == {"miss", "exact", "coalesced"}
+    assert {event["source_event"] for event in events if event["outcome"] == "exact"} <= set(recorded)
     # A call carried on after a kill may come to another outcome; its first event stands, the other is kept beside.
     carried_on = {key_id for kind, (key_id, _) in zip(KINDS, keys, strict=True) if kind == "idempotent"}
     contradicted = await world.sql.fetch(

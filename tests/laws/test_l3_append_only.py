@@ -8,17 +8,25 @@ from django.db import connection
 from psycopg import sql
 from pytest_django import Settings
 
-from metering.models import UsageEvent
+from metering.models import UsageEvent, WrongHit
 from metering.privileges import grant_privileges
 from metering.usage_event import COLUMNS
 from tests.factories.tenants import TenantFactory
-from tests.factories.usage import use
+from tests.factories.usage import prove_wrong, use
 
 ROLE = "zerorate_l3_app"
 CHANGES = [
     "DELETE FROM {table}",
     "TRUNCATE {table}",
     *(f"UPDATE {{table}} SET {name} = {name}" for name in COLUMNS),
+]
+PROOF_CHANGES = [
+    "DELETE FROM metering_wronghit",
+    *(
+        f"UPDATE metering_wronghit SET {field.column} = {field.column}"
+        for field in WrongHit._meta.concrete_fields
+        if not field.primary_key
+    ),
 ]
 
 
@@ -50,6 +58,7 @@ def test_l3_the_application_can_add_events_and_change_none(application: psycopg.
     for change in (
         "DELETE FROM metering_usageconflict",
         "UPDATE metering_usageconflict SET seen_at = seen_at",
+        *PROOF_CHANGES,
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             application.execute(change)
@@ -66,3 +75,23 @@ def test_l3_the_owner_is_stopped_too(live_db: str, change: str) -> None:
     ):
         owner.execute(sql.SQL(change).format(table=sql.Identifier("metering_usageevent")))
     assert list(UsageEvent.objects.values()) == before
+
+
+def test_l3_the_application_adds_proofs_of_wrong_hits(application: psycopg.Connection[object]) -> None:
+    hit = use(TenantFactory.create().pk, outcome="semantic")
+    application.execute(
+        "INSERT INTO metering_wronghit (tenant_id, event_id, occurred_at, model, source_event, similarity, score,"
+        " reason) VALUES (%s, %s, now(), 'qwen', %s, 0.97, 0.99, 'It differs.')",
+        [hit.tenant_id, hit.event_id, hit.source_event],
+    )
+    assert WrongHit.objects.filter(event_id=hit.event_id, xact_id__gt=0).exists()
+
+
+@pytest.mark.parametrize("change", PROOF_CHANGES)
+def test_l3_a_proof_is_kept_from_the_owner_too(live_db: str, change: str) -> None:
+    prove_wrong(use(TenantFactory.create().pk, outcome="semantic"))
+    with (
+        psycopg.connect(live_db) as owner,
+        pytest.raises(psycopg.errors.RestrictViolation, match="append-only"),
+    ):
+        owner.execute(change.encode())

@@ -11,7 +11,7 @@ from billing.selectors.invoices import owed_minor
 from billing.services.credits import issue_credit_note
 from tests.billing.conftest import IN_DECEMBER, bill
 from tests.factories.billing import subscribed_tenant
-from tests.factories.usage import use
+from tests.factories.usage import prove_wrong, use
 
 LINES = st.lists(st.integers(0, 10**9), min_size=1, max_size=30)
 
@@ -44,5 +44,23 @@ def test_l6_credit_notes_return_an_invoice_to_exactly_zero() -> None:
     credited = CreditNoteLine.objects.values("invoice_line").annotate(total=Sum("net_minor"))
     given_back = {row["invoice_line"]: row["total"] for row in credited}
     assert {line.pk: line.net_minor for line in invoice.lines.all() if line.net_minor} == given_back
+    assert owed_minor(invoice=invoice) == 0
+    assert Invoice.objects.get().status == "paid"
+
+
+@pytest.mark.usefixtures("live_db")
+def test_l6_an_invoice_that_credits_wrong_hits_returns_to_exactly_zero() -> None:
+    tenant = subscribed_tenant()
+    use(tenant.pk, input=1_111_111, output=333_333)
+    for _ in range(3):
+        prove_wrong(use(tenant.pk, input=777_777, output=222_222, outcome="semantic"))
+    use(tenant.pk, input=555_555, output=111_111, outcome="semantic")
+    invoice = bill(tenant)
+    assert sum(line.net_minor for line in invoice.lines.all() if line.kind == "wrong_hit") < 0
+    for amount_minor in (1, 7, invoice.net_minor - 8):
+        issue_credit_note(invoice=invoice, amount_minor=amount_minor, reason="step by step", now=IN_DECEMBER)
+    credited = CreditNoteLine.objects.values("invoice_line").annotate(total=Sum("net_minor"))
+    charged = {line.pk: line.net_minor for line in invoice.lines.all()}
+    assert all(0 < row["total"] <= charged[row["invoice_line"]] for row in credited)
     assert owed_minor(invoice=invoice) == 0
     assert Invoice.objects.get().status == "paid"

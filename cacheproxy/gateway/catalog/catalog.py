@@ -134,6 +134,8 @@ class Catalog:
         self.models: dict[str, Model] = {}
         self.plans: dict[int, Plan] = {}
         self.epochs = Epochs()
+        self.on_models: Callable[[], None] | None = None
+        """Told when the models may be others."""
         self._accesses: dict[bytes, Access] = {}
         self._tariffs: dict[tuple[int, str], Tariff] = {}
 
@@ -176,6 +178,8 @@ class Catalog:
         self.plans = _readable(plans, "plan_id", read_plan)
         self._tariffs = {}
         self.revision += 1
+        if self.on_models is not None:
+            self.on_models()
 
 
 def _readable(rows: Iterable[Row], name: str, read: Callable[[Row], Value]) -> dict[Any, Value]:

@@ -25,7 +25,7 @@ class Absences:
         absence = self._memory.why_absent(key, ask.call.now_ms)
         moved = self._moved(ask)
         if absence is None:  # there is one, but too old for this client, or with a tag that was invalidated
-            return "invalidated" if ask.controls.max_age_seconds is None else "client"
+            return "client" if ask.controls.limits_age else "invalidated"
         if absence == "never_seen":
             return moved or "never_seen"
         return "invalidated" if absence == "discarded" else absence

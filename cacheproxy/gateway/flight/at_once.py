@@ -92,8 +92,9 @@ class AtOnce:
             give(status, headers, answer.body)
         except RuntimeError:
             logger.exception("The answer to the call %s could not be written.", call.event_id)
-        self._over(call)
-        current_call.reset(context)
+        finally:
+            self._over(call)
+            current_call.reset(context)
 
     def _fail(self, ask: Ask, give: Give, problem: GatewayError) -> None:
         status, headers, body = self._refuse(ask.call, problem)

@@ -83,9 +83,11 @@ class Batches:
         hits = [all_answers[key] for place, key in enumerate(keys) if place not in set(missing)]
         await self._record(ask, computed, hits)
         kept: Mapping[bytes, StoredAnswer] = {}
+        may_share = not fresh
         if computed is not None and computed.measured.quality != "suspect":
             kept = await items_to_keep(ask, computed.parsed, fresh)
-        may_share = len(kept) == len(fresh)
+            may_share = len(kept) == len(fresh)
+            kept = {key: stored for key, stored in kept.items() if self._tiers.takes(stored)}
         if kept and ask.facts.rules.policy.admit_after > 1:
             seen = await self._sightings.among(kept, ask.call.now_ms)
             kept = {key: stored for key, stored in kept.items() if key in seen}
@@ -148,7 +150,11 @@ def _share_out(
     quality: KeptQuality = "reported" if measured.quality == "reported" else "estimated"
     return {
         keys[place]: ask.stored(
-            Answer((JSON,), body), TokenPools(*counts[:-1]), units=counts[-1], quality=quality
+            Answer((JSON,), body),
+            TokenPools(*counts[:-1]),
+            units=counts[-1],
+            quality=quality,
+            took_us=computed.upstream_us,
         )
         for place, body, *counts in zip(missing, bodies, *shares, strict=True)
     }

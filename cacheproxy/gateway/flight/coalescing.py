@@ -12,6 +12,7 @@ from collections.abc import Callable
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.tiers import Tiers
+from cacheproxy.gateway.flight.freshness import usable
 from cacheproxy.gateway.flight.rendezvous import (
     POLL_SECONDS,
     Chunk,
@@ -22,7 +23,7 @@ from cacheproxy.gateway.flight.rendezvous import (
     Over,
     Rendezvous,
 )
-from cacheproxy.gateway.flight.work import Found, Led, Work
+from cacheproxy.gateway.flight.work import Found, Led, Result, Work
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.gateway.upstreams.errors import UpstreamBroken
 from cacheproxy.redis_link import RedisAway, RedisRefused
@@ -78,9 +79,10 @@ class Coalescing:
             return await self.find(ask)
         give_up_at = time.monotonic() + self._follow_seconds
         while time.monotonic() < give_up_at:
-            claim = await self._claim(self._rendezvous, ask)
-            if claim.answer is not None and ask.is_young_enough(claim.answer, _now_ms()):
-                return Found(claim.answer, "exact", tier="redis")
+            claim = await self._claim(self._rendezvous, work)
+            given = usable(ask, claim.answer, _now_ms(), "redis") if claim.answer is not None else None
+            if given is not None:
+                return given
             if claim.holder is None:
                 break
             found = await self._follow(self._rendezvous, work, claim.holder)
@@ -95,7 +97,7 @@ class Coalescing:
         ask = work.leader
         key = ask.facts.key
         result = None if work.result.exception() else work.result.result()
-        stored = result.stored if result is not None else None
+        stored = result.stored if result is not None and not _is_reworded(result) else None
         if isinstance(result, Led) and self._tiers.redis is not None:
             keeping = [self._keep(self._tiers.redis, work, *item) for item in result.kept]
             await (keeping[0] if len(keeping) == 1 else asyncio.gather(*keeping))
@@ -130,14 +132,16 @@ class Coalescing:
     async def find(self, ask: Ask) -> Found | None:
         """Return what the shared cache has for *ask*, without asking anybody to work."""
         assert ask.facts.key is not None
-        stored = await self._tiers.fetch(ask.facts.key, ask.call.now_ms)
-        if stored is None or not ask.is_young_enough(stored, ask.call.now_ms):
-            return None
-        return Found(stored, "exact", tier="redis")
+        stored = await self._tiers.fetch(ask.facts.key, ask.call.now_ms, ask.stale_seconds)
+        return None if stored is None else usable(ask, stored, ask.call.now_ms, "redis")
 
-    async def _claim(self, rendezvous: Rendezvous, ask: Ask) -> Claim:
-        """Return the claim's result; without Redis there is nobody to meet."""
-        key, now_ms = ask.facts.key, _now_ms()
+    async def _claim(self, rendezvous: Rendezvous, work: Work) -> Claim:
+        """Return the claim's result; without Redis there is nobody to meet.
+
+        For a work that replaces an answer, only one that outlives it is any.
+        """
+        ask, old = work.leader, work.replaces
+        key, now_ms = ask.facts.key, max(_now_ms(), old.expires_at_ms if old is not None else 0)
         assert key is not None
         try:
             claim = await rendezvous.claim(key, ask.call.event_id, now_ms)
@@ -145,7 +149,7 @@ class Coalescing:
             if self._tiers.redis is not None:
                 self._tiers.redis.failed(failure)
             return Claim()
-        if claim.answer is None or claim.answer.expires_at_ms <= now_ms:
+        if claim.answer is None or (old is not None and claim.answer.expires_at_ms <= now_ms):
             return Claim(None, claim.holder)
         self._tiers.memory.put(key, claim.answer)
         return claim
@@ -165,7 +169,7 @@ class Coalescing:
                     async with asyncio.timeout(POLL_SECONDS):
                         message = await messages.get()
                 except TimeoutError:
-                    if (await self._claim(rendezvous, work.leader)).holder == holder:
+                    if (await self._claim(rendezvous, work)).holder == holder:
                         continue
                     break
                 if isinstance(message, Done) and (stored := await rendezvous.received(message)) is not None:
@@ -200,6 +204,11 @@ class Coalescing:
                 tell(message)
 
         work.on_chunk = pass_on
+
+
+def _is_reworded(result: Result) -> bool:
+    """Return whether it is a semantic hit, which each gateway finds by itself: it is kept under no key of its own."""
+    return isinstance(result, Found) and result.how == "semantic"
 
 
 def _take(work: Work, message: Chunk) -> bool:

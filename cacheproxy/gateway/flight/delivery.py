@@ -12,7 +12,8 @@ from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.call import Lookout
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.errors import GatewayError
-from cacheproxy.gateway.flight.work import Found, Led, Work
+from cacheproxy.gateway.flight.freshness import suits
+from cacheproxy.gateway.flight.work import Found, Led, Reworded, Work
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import still_marked
 from cacheproxy.gateway.limits.grants import NO_GRANT
@@ -35,7 +36,7 @@ TRY_AGAIN = frozenset({408, 409, 425, 429})
 class LeaderFailed(Exception):
     """The call that this one listened to came to nothing that could be shared; nothing was sent yet.
 
-    `problem` is how it failed, `result` what only its own client may have.
+    `problem` is how it failed, `result` what only its own client may have; neither: it found what is too old here.
     """
 
     def __init__(self, *, problem: GatewayError | None = None, result: Led | None = None) -> None:
@@ -121,8 +122,10 @@ class Delivery:
             return
         if reader is not None:
             await self._end_stream(work, ask, reader, result.stored)
-        elif isinstance(result, Found):
+        elif isinstance(result, Found) and (leads or suits(ask, result, ask.call.now_ms)):
             await self._share(ask, result)
+        elif isinstance(result, Found):
+            raise LeaderFailed
         elif leads or _is_final(result.status):
             await self.give(ask, result)
         elif result.stored is not None:
@@ -223,8 +226,10 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
 
 def hit_event(ask: Ask, found: Found) -> UsageEvent:
     """Return the event of a hit; its call knows it from now on."""
-    stored = found.stored
+    stored, reworded = found.stored, found.reworded
     ask.call.found = found
+    if reworded is not None:
+        return _reworded_event(ask, stored, reworded)
     return usage_event(
         ask,
         stored,
@@ -233,6 +238,21 @@ def hit_event(ask: Ask, found: Found) -> UsageEvent:
         source_event=stored.source_event,
         raw_usage=_note(ask, found),
     )
+
+
+def _reworded_event(ask: Ask, stored: StoredAnswer, reworded: Reworded) -> UsageEvent:
+    usage, reworded.raw_usage = reworded.raw_usage, {}
+    event = usage_event(
+        ask,
+        stored,
+        outcome="semantic",
+        status=200,
+        source_event=stored.source_event,
+        similarity=reworded.hit.similarity,
+        raw_usage=document.write(usage) if usage else None,
+    )
+    reworded.given(event)
+    return event
 
 
 def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
@@ -248,6 +268,8 @@ def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
         *_lasting_headers(stored, ask.tariff, _outcome(found)),
         *ask.key_headers,
     ]
+    if found.reworded is not None:
+        headers.append((b"x-zerorate-similarity", b"%.4f" % found.reworded.hit.similarity))
     return headers, answer
 
 
@@ -260,13 +282,15 @@ def led_answer(ask: Ask, led: Led) -> tuple[list[Header], Answer]:
 
 
 def _outcome(found: Found) -> Outcome:
-    return "coalesced" if found.how == "coalesced" else "exact"
+    return "exact" if found.how == "stale" else found.how
 
 
 def _hit_status(ask: Ask, found: Found) -> bytes:
     ttl_seconds = (found.stored.expires_at_ms - ask.call.now_ms) // 1000
     if found.how != "stale":
         return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.how.encode())
+    if found.because != "stale-if-error":
+        return b"zerorate; hit; ttl=%d; detail=%b" % (ttl_seconds, found.because.encode())
     answered = b" fwd-status=%d;" % found.failure_status if found.failure_status else b""
     return b"zerorate; hit; fwd=stale;%b ttl=%d; detail=stale-if-error" % (answered, ttl_seconds)
 
@@ -276,8 +300,10 @@ def _note(ask: Ask, found: Found) -> bytes | None:
     if found.how != "stale":
         return ask.facts.rules.note
     age_seconds = found.stored.age_seconds(ask.call.now_ms)
-    note = {"age_seconds": age_seconds, "upstream_status": found.failure_status or None}
-    return document.write({"stale_if_error": note})
+    note: dict[str, int | None] = {"age_seconds": age_seconds}
+    if found.because == "stale-if-error":
+        note["upstream_status"] = found.failure_status or None
+    return document.write({found.because.replace("-", "_"): note})
 
 
 def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> Sequence[Header]:

@@ -6,7 +6,6 @@ gateway, not to the client: whoever hangs up, the upstream's answer is read, rec
 
 import asyncio
 
-from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call, ClientGone
@@ -15,7 +14,9 @@ from cacheproxy.gateway.controls import read_controls
 from cacheproxy.gateway.errors import NotCached, Overloaded
 from cacheproxy.gateway.flight.coalescing import Coalescing
 from cacheproxy.gateway.flight.delivery import Delivery, LeaderFailed
+from cacheproxy.gateway.flight.freshness import usable
 from cacheproxy.gateway.flight.misses import Misses
+from cacheproxy.gateway.flight.refreshing import Refreshing
 from cacheproxy.gateway.flight.work import Found, Work
 from cacheproxy.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from cacheproxy.gateway.idempotency import Idempotency
@@ -41,6 +42,7 @@ class Flight:
         misses: Misses,
         delivery: Delivery,
         idempotency: Idempotency,
+        refreshing: Refreshing,
     ) -> None:
         self._settings = settings
         self._door = door
@@ -50,6 +52,7 @@ class Flight:
         self._misses = misses
         self._delivery = delivery
         self._idempotency = idempotency
+        self._refreshing = refreshing
         self._under_way: dict[asyncio.Task[None], Work] = {}
 
     async def serve(self, call: Call) -> None:
@@ -72,7 +75,7 @@ class Flight:
         else:
             await self._serve(ask)
 
-    def look(self, call: Call, body: bytes) -> StoredAnswer | None:
+    def look(self, call: Call, body: bytes) -> Found | None:
         """Understand *call*, as far as nothing has to be waited for; return what memory has for it, if that is all.
 
         `serve` goes on from there where this returns None.
@@ -106,9 +109,9 @@ class Flight:
         return ask
 
     async def _serve(self, ask: Ask) -> None:
-        stored = self._remembered(ask)
-        if stored is not None:
-            await self._delivery.hit(ask, Found(stored, "exact"))
+        found = self._remembered(ask)
+        if found is not None:
+            await self._delivery.hit(ask, found)
         elif ask.controls.only_if_cached:
             await self._give_from_cache_only(ask)
         else:
@@ -124,18 +127,33 @@ class Flight:
         for work in self._under_way.values():
             work.break_off()
 
-    def _remembered(self, ask: Ask) -> StoredAnswer | None:
+    def _remembered(self, ask: Ask) -> Found | None:
         """Return the answer that memory has for this call, if it may be given and is young enough."""
-        if not ask.may_read or ask.facts.key is None:
+        facts, now_ms = ask.facts, ask.call.now_ms
+        if facts.key is None or not ask.controls.may_read:
             return None
-        answer = self._tiers.memory.get(ask.facts.key, ask.call.now_ms)
-        return answer if answer is not None and ask.is_young_enough(answer, ask.call.now_ms) else None
+        answer = self._tiers.memory.get(facts.key, now_ms)
+        if answer is None:
+            found = self._expired(ask) if ask.stale_seconds else None
+        else:
+            found = Found(answer, "exact") if ask.is_young_enough(answer, now_ms) else None
+        if found is not None and facts.rules.refreshes:
+            self._refreshing.consider(ask, found)
+        return found
+
+    def _expired(self, ask: Ask) -> Found | None:
+        assert ask.facts.key is not None, "a call that may read has one"
+        now_ms = ask.call.now_ms
+        answer = self._tiers.memory.get_stale(ask.facts.key, now_ms, ask.stale_seconds)
+        return None if answer is None else usable(ask, answer, now_ms, "memory")
 
     async def _give_from_cache_only(self, ask: Ask) -> None:
         if ask.may_read and ask.batch(ask.request()) is not None:  # its items are kept, not the whole
             await self._delivery.attend(self._begin(ask, alone=True), ask)
             return
         found = await self._coalescing.find(ask) if ask.may_read else None
+        if found is None and ask.may_read and ask.facts.rules.policy.semantic is not None:
+            _, found = await self._misses.rewordings.find(ask, ask.request())
         if found is None:
             raise NotCached
         await self._delivery.hit(ask, found)
@@ -159,7 +177,7 @@ class Flight:
                 if ask.call.gone:
                     raise ClientGone from failure  # nobody is left to lead for
                 last = attempt == MAX_LEADERS
-                alone = failure.result is not None and failure.result.status < 300
+                alone = failure.problem is None and (failure.result is None or failure.result.status < 300)
                 if last and isinstance(failure.problem, REFUSALS):
                     alone = True  # these were the leader's limits; this call has its own
                 if last and not alone:

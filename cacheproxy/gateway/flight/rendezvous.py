@@ -42,7 +42,7 @@ if type(answer) == 'table' then answer = false end
 if type(holder) == 'table' then holder = false end
 if holder and holder:sub(1, #ARGV[4]) == ARGV[4] then holder = false end
 if not holder then
-    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra4'
+    local fresh = answer and #answer >= 24 and answer:sub(1, 4) == 'zra5'
         and struct.unpack('>i8', answer, 17) > tonumber(ARGV[3])
         and (ARGV[5] == '' or answer:sub(1, #ARGV[5]) ~= ARGV[5])
     if not fresh then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end

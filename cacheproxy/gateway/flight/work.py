@@ -7,16 +7,20 @@ kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.gateway.errors import GatewayError
 from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols.request import Answer, Header, InferenceRequest, StreamReader
+from cacheproxy.semantic.finding import Finding, SemanticHit
 from metering.tokens import TokenPools
+from metering.usage_event import UsageEvent
 
+Stale = Literal["stale-if-error", "stale-while-revalidate", "max-stale"]
+"""Why an expired answer is given: its upstream fails, it is being asked again, or its client takes it as it is."""
 Part = tuple[str, TokenPools, int]
 """An outcome, and the pools and units that have it."""
 
@@ -39,15 +43,44 @@ class Led(NamedTuple):
     """Whether it is a complete answer, which the dialect can give in another form."""
 
 
+class Reworded:
+    """A semantic hit on its way to those who get it: the same for all of them, but for who pays for the look-up."""
+
+    __slots__ = ("_events", "_tell", "hit", "raw_usage")
+
+    def __init__(self, hit: SemanticHit, raw_usage: Mapping[str, Any]) -> None:
+        self.hit = hit
+        self.raw_usage = raw_usage
+        """What the look-up took; of the first event only."""
+        self._events: list[UsageEvent] = []
+        self._tell: Callable[[UsageEvent], None] | None = None
+
+    def given(self, event: UsageEvent) -> None:
+        """Take note that a call is given it, which *event* says."""
+        self._events.append(event)
+        if self._tell is not None:
+            self._tell(event)
+
+    def prove_wrong(self, tell: Callable[[UsageEvent], None]) -> None:
+        """Have *tell* told of every call that was given it, or will be."""
+        self._tell = tell
+        for event in self._events:
+            tell(event)
+
+
 class Found(NamedTuple):
     """Nobody had to be asked: every listener, the first among them, has a hit."""
 
     stored: StoredAnswer
-    how: Literal["exact", "coalesced", "stale"]
+    how: Literal["exact", "coalesced", "stale", "semantic"]
     failure_status: int = 0
     """Of the upstream's answer, where that is why a stale one is given; 0 where it gave none."""
     tier: Literal["memory", "redis"] = "memory"
     """Where an exact one was found."""
+    because: Stale = "stale-if-error"
+    """Of a stale one."""
+    reworded: Reworded | None = None
+    """Of a semantic one."""
 
 
 Result = Led | Found
@@ -68,12 +101,14 @@ class Work:
         "_stopped",
         "_waiting",
         "chunks",
+        "finding",
         "head",
         "leader",
         "on_chunk",
         "on_end",
         "reader",
         "remote",
+        "replaces",
         "request",
         "result",
         "shared",
@@ -95,9 +130,13 @@ class Work:
         """Whether identical calls may listen to it."""
         self.remote = False
         """Whether another gateway leads."""
+        self.replaces: StoredAnswer | None = None
+        """The answer that calls still get, where this work is to replace it."""
         self.head: tuple[Header, ...] | None = None
         self.used: Measured | None = None
         """What the answer took, as far as it came; None while nothing is known, or where it was found."""
+        self.finding: Finding | None = None
+        """What came of looking for its question in other words, where that was done."""
         self.chunks: list[bytes] = []
         self.on_chunk: Callable[[bytes], None] | None = None
         self.on_end: Callable[[], None] | None = None
@@ -125,6 +164,11 @@ class Work:
     def heard_out(self) -> None:
         """Say that the upstream is through: nobody's patience matters any more."""
         self._reading = False
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the upstream is being read."""
+        return self._reading
 
     def was_broken_off(self) -> bool:
         """Return whether it was `break_off` that cancelled the task just now; the task goes on then."""
@@ -170,6 +214,12 @@ class Work:
     def begun(self) -> bool:
         """Whether a part of the answer was passed to whoever listens."""
         return any(self._passed)
+
+    @property
+    def found(self) -> Found | None:
+        """What there was without asking anybody, once the work has ended with that."""
+        result = None if not self.result.done() or self.result.exception() else self.result.result()
+        return result if isinstance(result, Found) else None
 
     @property
     def is_deserted(self) -> bool:

@@ -8,7 +8,7 @@ from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.understanding import Ask
 from metering.usage_event import UsageEvent, seal
 
-Outcome = Literal["miss", "exact", "coalesced", "bypass"]
+Outcome = Literal["miss", "exact", "semantic", "coalesced", "bypass"]
 
 
 def usage_event(
@@ -18,6 +18,7 @@ def usage_event(
     outcome: Outcome,
     status: int,
     source_event: UUID | None = None,
+    similarity: float | None = None,
     upstream_latency_us: int | None = None,
     raw_usage: bytes | None = None,
     event_id: UUID | None = None,
@@ -49,6 +50,7 @@ def usage_event(
             units=used.units,
             quality=used.quality,
             source_event=source_event,
+            similarity=similarity,
             latency_us=call.elapsed_us(),
             upstream_latency_us=upstream_latency_us,
             status=status,

@@ -15,6 +15,7 @@ from psycopg import pq
 from psycopg.errors import error_from_result
 
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.tasks import conclude
 
 NAME = "zerorate_lane"
 FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.NONFATAL_ERROR)
@@ -80,7 +81,7 @@ class Lane:
             psycopg.Error: the statement failed, or the connection did.
         """
         done = self._loop.create_future()
-        self.begin(parameter, partial(_tell, done))
+        self.begin(parameter, partial(conclude, done))
         await done
 
     async def fetch(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -146,12 +147,3 @@ class Lane:
         if self._writes:
             self._loop.remove_writer(self._socket)
             self._writes = False
-
-
-def _tell(done: asyncio.Future[None], failure: psycopg.Error | None) -> None:
-    if done.done():  # nobody waits any more
-        return
-    if failure is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failure)

@@ -26,13 +26,14 @@ from cacheproxy.gateway.database import DatabaseAway, describe
 from cacheproxy.gateway.errors import EventConflict, GatewayError, InternalError, RecorderUnavailable
 from cacheproxy.gateway.recording.ledger import Ledger, Overdue, Verdict
 from cacheproxy.gateway.recording.spool import Spool, SpoolAway
-from cacheproxy.gateway.tasks import end
+from cacheproxy.gateway.tasks import conclude, end
 from cacheproxy.gateway.telemetry.metrics import Metrics
 from metering.usage_event import UsageEvent
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.001
+"""How often it is seen, when the gateway ends, whether the last batch is written."""
 LOOK_EVENTS = 8
 """After so many events it is seen whether the batch under way has ended: PostgreSQL shall not stand idle meanwhile."""
 
@@ -90,7 +91,7 @@ class Recorder:
             EventConflict: (when awaited) the id is recorded with other content.
         """
         recorded: asyncio.Future[None] = self._loop.create_future()
-        self.record_then(event, partial(_conclude, recorded))
+        self.record_then(event, partial(conclude, recorded))
         return recorded
 
     def record_then(self, event: UsageEvent, settle: Settle) -> None:
@@ -209,15 +210,6 @@ class Recorder:
             logger.warning("PostgreSQL is back.")
         if self._spool is not None and (drained := await self._spool.drain(self._drainer.write)):
             logger.warning("Drained %d usage events from the spool.", drained)
-
-
-def _conclude(recorded: asyncio.Future[None], problem: GatewayError | None) -> None:
-    if recorded.done():  # nobody waits any more
-        return
-    if problem is None:
-        recorded.set_result(None)
-    else:
-        recorded.set_exception(problem)
 
 
 def _tell_all(batch: Sequence[Waiting], verdicts: Mapping[UUID, Verdict]) -> None:

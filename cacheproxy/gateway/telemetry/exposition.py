@@ -102,7 +102,7 @@ def _metric(name: str, family: Family, series: Iterable[tuple[tuple[str, ...], V
     metric = kind(name, family.help, labels=labels)
     for values, number in series:
         assert isinstance(number, int)
-        metric.add_metric(values, number)
+        metric.add_metric(values, number / family.per_unit if family.per_unit > 1 else number)
     return metric
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from cacheproxy.gateway.catalog.catalog import Catalog
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import Spool
+from cacheproxy.gateway.semantics import Semantics
 
 
 class Report(NamedTuple):
@@ -17,11 +18,14 @@ class Report(NamedTuple):
 class Health:
     """Knows from the parts that work all the time anyway; a probe asks no server."""
 
-    def __init__(self, catalog: Catalog, recorder: Recorder, spool: Spool | None) -> None:
+    def __init__(
+        self, catalog: Catalog, recorder: Recorder, spool: Spool | None, semantics: Semantics
+    ) -> None:
         self.draining = False
         self._catalog = catalog
         self._recorder = recorder
         self._spool = spool
+        self._semantics = semantics
 
     def report(self) -> Report:
         """Return ready while calls can be admitted and recorded, however degraded, and no shutdown has begun."""
@@ -45,4 +49,4 @@ class Health:
             lines.append("degraded: Redis is away: no shared cache, no outage spool, limits by process")
         if self._spool is not None and self._spool.last_depth:
             lines.append(f"degraded: {self._spool.last_depth} batches of usage events wait in the spool")
-        return lines
+        return [*lines, *(f"degraded: {trouble}" for trouble in self._semantics.troubles())]

@@ -13,11 +13,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from metering.tokens import TokenPools
+
 OTHER = "other"
 TIMES_US = tuple(step * 10**power for power in range(1, 8) for step in (2, 5, 10))
 """20 µs, 50 µs, 100 µs, … 100 s: upper bounds, inclusive."""
 SIZES = tuple(2**power for power in range(15))
 MICROSECONDS = 1_000_000
+MILLION = 1_000_000
 
 
 class Family(NamedTuple):
@@ -54,14 +57,35 @@ FAMILIES: Mapping[str, Family] = {
     "recorder_spooled_events": Family("counter", "Usage events that went to the spool."),
     "recorder_withheld_events": Family("counter", "Usage events that nothing could keep: their answers were withheld."),
     "spool_batches": Family("gauge", "Batches in the spool, at the last look."),
+    "background_calls": Family(
+        "counter", "Calls to upstreams that no client waits for, by what came of them.", ("model", "purpose", "end")
+    ),
+    "background_tokens": Family("counter", "Tokens that these took, billed to nobody.", ("model", "purpose", "pool")),
     "cache_hits": Family("counter", "Calls that the cache answered.", ("model", "tier")),
     "cache_misses": Family("counter", "Calls that it could not answer, by why.", ("model", "reason")),
     "cache_given_bytes": Family("counter", "Bytes of the answers that it gave.", ("model", "tier")),
     "cache_given_age_seconds": Family("counter", "How old these answers were, in all.", ("model", "tier")),
+    "semantic_findings": Family(
+        "counter", "Questions looked for in other words, by what came of it.", ("model", "reason")
+    ),
+    "semantic_checks": Family(
+        "counter", "Kept answers compared with the upstream's own: same, wrong, unknown; dropped: not asked for.",
+        ("model", "result"),
+    ),
+    "semantic_wrong_ratio": Family(
+        "gauge", "The share of semantic hits that is wrong at most, as their error budget reckons.", ("model",),
+        per_unit=MILLION,
+    ),
+    "semantic_tolerated_ratio": Family(
+        "gauge", "The share of semantic hits that may be wrong.", ("model",), per_unit=MILLION
+    ),
+    "semantic_shut_off": Family("gauge", "1 where the error budget lets no semantic hit be served.", ("model",)),
+    "semantic_wrong_hits_waiting": Family("gauge", "Hits proven wrong that PostgreSQL has yet to take."),
+    "semantic_forgotten_questions": Family("counter", "Questions that could not be kept to be found in other words."),
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),
     "memory_cache_departures": Family("counter", "Answers that left memory, by why.", ("reason",)),
-    "memory_cache_misses": Family("counter", "Look-ups in memory without an answer, by why.", ("reason",)),
+    "memory_cache_misses": Family("counter", "Look-ups in memory without a fresh answer, by why.", ("reason",)),
     "redis_failures": Family("counter", "Commands to Redis that failed or came too late."),
     "redis_damaged_answers": Family("counter", "Stored answers that were not as they had been written."),
     "redis_foreign_answers": Family("counter", "Stored answers of another version, or sealed with unknown keys."),
@@ -179,6 +203,24 @@ class Metrics:
     def batch_withheld(self, events: int) -> None:
         """Count a batch of usage events that nothing could keep."""
         self._counts["recorder_withheld_events", ()] += events
+
+    def background_ended(self, model: str, purpose: str, end: str) -> None:
+        """Count what came of a call that no client waits for."""
+        self._counts["background_calls", (self._model[model], purpose, end)] += 1
+
+    def background_took(self, model: str, purpose: str, pools: TokenPools) -> None:
+        """Count the tokens of a call that no client waits for."""
+        for pool, tokens in zip(pools._fields, pools, strict=True):
+            if tokens:
+                self._counts["background_tokens", (self._model[model], purpose, pool)] += tokens
+
+    def semantic_checked(self, model: str, result: str) -> None:
+        """Count a comparison of a kept answer with the upstream's own."""
+        self._counts["semantic_checks", (self._model[model], result)] += 1
+
+    def semantically_sought(self, model: str, reason: str) -> None:
+        """Count a question that was looked for in other words, by what came of it."""
+        self._counts["semantic_findings", (self._model[model], reason)] += 1
 
     def client_hung_up(self) -> None:
         """Count a client that was gone before its answer's end."""

@@ -65,6 +65,11 @@ class Upstreams:
         """Return upstream → calls under way, of those that were called."""
         return {name: server.under_way for (name, *_), server in self._servers.items()}
 
+    def have_room(self, model: Model) -> bool:
+        """Return whether every upstream of *model* has half its places free: for what no client waits for."""
+        servers = (lane.server for lane in self._route(model).lanes)
+        return all(2 * server.under_way < server.max_calls for server in servers)
+
     def exchange(self, model: Model, compose: Compose, user_agent: str | None) -> "Asking":
         """Return an ``async with`` of the first answer worth having to a call, once its head has come.
 

@@ -5,6 +5,7 @@ idle for longer than ``KEEP_ALIVE_SECONDS`` is never used; it is closed at the n
 """
 
 import asyncio
+from contextvars import Context
 from functools import partial
 
 from cacheproxy.gateway.upstreams.connection import Connection
@@ -55,7 +56,7 @@ class Pool:
         connection.go_idle(now)
         self._idle.setdefault(origin, []).append(connection)
         if self._timer is None:
-            self._timer = self._loop.call_at(now + LOOK_SECONDS, self._look)
+            self._timer = self._loop.call_at(now + LOOK_SECONDS, self._look, context=Context())  # no call's
 
     async def stop(self) -> None:
         """Close every connection."""

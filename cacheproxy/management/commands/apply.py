@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from cacheproxy.catalog_file import InvalidCatalog, read_catalog
 from cacheproxy.errors import CatalogError
-from cacheproxy.services import apply_catalog
+from cacheproxy.services import WARNING, apply_catalog
 
 
 class Command(BaseCommand):
@@ -36,4 +36,5 @@ class Command(BaseCommand):
         for change in changes:
             self.stdout.write(str(change))
         done = "would change" if options["dry_run"] else "changed"
-        self.stdout.write(f"{len(changes)} {done}." if changes else "Nothing to change.")
+        count = sum(change.sign != WARNING for change in changes)
+        self.stdout.write(f"{count} {done}." if count else "Nothing to change.")

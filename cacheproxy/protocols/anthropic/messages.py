@@ -9,10 +9,11 @@ from cacheproxy.protocols import document
 from cacheproxy.protocols.anthropic.fields import AnthropicDialect
 from cacheproxy.protocols.anthropic.replay import replay
 from cacheproxy.protocols.anthropic.stream import MessageStreamReader
-from cacheproxy.protocols.estimate import text_tokens
+from cacheproxy.protocols.estimate import spoken, text_tokens
 from cacheproxy.protocols.metering_rule import apply_rules
 from cacheproxy.protocols.openai.fields import flag, objects, reported
-from cacheproxy.protocols.request import Dialect, Incoming, InferenceRequest, StreamReader
+from cacheproxy.protocols.request import Dialect, Incoming, InferenceRequest, StreamReader, Wording
+from cacheproxy.protocols.turns import wording_of
 from metering import provider_usage
 from metering.provider_usage import UsageMismatch, UsageReport
 from metering.tokens import TokenPools
@@ -36,6 +37,14 @@ class MessagesDialect(AnthropicDialect):
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether the request alone decides; one for no tokens is sent to warm the provider's cache."""
         return request.document.get("max_tokens") != 0 and super().cacheable(request)
+
+    def wording(self, request: InferenceRequest) -> Wording | None:
+        """Return the last message, where it is the user's and one text, and the rest."""
+        return wording_of(request, "messages", kinds=("text",))
+
+    def said(self, answer: Any) -> str:
+        """Return the message's texts and tool calls, without its thinking."""
+        return spoken([_said(block) for block in objects(answer.get("content"))])
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_tokens`."""
@@ -86,6 +95,13 @@ class MessagesDialect(AnthropicDialect):
     def replay(self, request: InferenceRequest, answer: bytes) -> Iterable[bytes]:
         """Return the stored message as a stream."""
         return replay(document.read(answer))
+
+
+def _said(block: dict[str, Any]) -> list[Any]:
+    """Return a block's text, or the tool that it calls and with what, to the number."""
+    if block.get("type") == "tool_use":
+        return [block.get("name"), document.canonical(block.get("input")).decode()]
+    return [block.get("text")]
 
 
 def _begun(answer: Any) -> TokenPools | None:

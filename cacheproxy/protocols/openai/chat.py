@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from cacheproxy.protocols import document
-from cacheproxy.protocols.estimate import text_tokens
+from cacheproxy.protocols.estimate import spoken, text_tokens
 from cacheproxy.protocols.openai.assembly import FAILED_ENDINGS, ChatAssembly
 from cacheproxy.protocols.openai.fields import (
     CLIENT_TOOLS,
@@ -25,7 +25,9 @@ from cacheproxy.protocols.request import (
     InferenceRequest,
     StreamReader,
     UpstreamCall,
+    Wording,
 )
+from cacheproxy.protocols.turns import wording_of
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
 
@@ -66,6 +68,15 @@ class ChatDialect(OpenAIDialect):
         if any(fields[field] not in (None, False) for field in _STATEFUL & fields.keys()):
             return False
         return all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
+
+    def wording(self, request: InferenceRequest) -> Wording | None:
+        """Return the last message, where it is the user's and one text, and the rest."""
+        return wording_of(request, "messages", kinds=("text",))
+
+    def said(self, answer: Any) -> str:
+        """Return the choices' texts and tool calls."""
+        messages = objects([choice.get("message") for choice in objects(answer.get("choices"))])
+        return spoken([message.get(field) for message in messages for field in _ANSWER_TEXTS])
 
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_completion_tokens`, or `max_tokens` as it was called before, for every choice."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from cacheproxy.protocols import document
-from cacheproxy.protocols.estimate import text_tokens
+from cacheproxy.protocols.estimate import spoken, text_tokens
 from cacheproxy.protocols.openai.fields import (
     CLIENT_TOOLS,
     OpenAIDialect,
@@ -33,13 +33,17 @@ from cacheproxy.protocols.request import (
     InferenceRequest,
     StreamReader,
     UpstreamCall,
+    Wording,
 )
 from cacheproxy.protocols.sse import named_frame
+from cacheproxy.protocols.turns import wording_of
 from metering.provider_usage import UsageReport
 from metering.tokens import TokenPools
 
 _STATEFUL = ("background", "conversation", "previous_response_id")
 _INSTEAD_OF_INPUT = ("prompt", "conversation", "previous_response_id")
+_SAID = ("content", "name", "arguments", "input")
+"""Fields of an item of output that are its text."""
 _GOOD_ENDINGS = ("max_output_tokens", "content_filter")
 """Reasons to be incomplete that asking again would meet again."""
 
@@ -80,6 +84,15 @@ class ResponsesDialect(OpenAIDialect):
             and all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
         )
 
+    def wording(self, request: InferenceRequest) -> Wording | None:
+        """Return the input, or its last message where that is the user's and one text, and the rest."""
+        return wording_of(request, "input", kinds=("input_text", "text"))
+
+    def said(self, answer: Any) -> str:
+        """Return the texts and tool calls of the output, without its reasoning."""
+        items = [item for item in objects(answer.get("output")) if not _thinks(item)]
+        return spoken([item.get(field) for item in items for field in _SAID])
+
     def output_limit(self, request: InferenceRequest) -> int | None:
         """Return `max_output_tokens`."""
         limit = request.document.get("max_output_tokens")
@@ -106,7 +119,7 @@ class ResponsesDialect(OpenAIDialect):
         reasoning = text_tokens(
             [[item.get("summary"), item.get("content")] for item in items if _thinks(item)]
         )
-        said = [[item.get(field) for field in ("content", "name", "arguments", "input")] for item in items]
+        said = [[item.get(field) for field in _SAID] for item in items]
         given = text_tokens([fields.get("instructions"), fields.get("input"), fields.get("tools")])
         output = reasoning + text_tokens(
             [text for text, item in zip(said, items, strict=True) if not _thinks(item)]

@@ -87,15 +87,15 @@ class Account:
         suspicion = 2 * self.state.suspicion / DRIFT_ALARM
         return min(1.0, least + (1 - least) * max(nearness, suspicion))
 
-    def opens(self, region: int) -> bool:
-        """Return whether hits of *region* are good enough, so far as anyone knows.
+    def opens(self, region: int, *, vouched: bool = False) -> bool:
+        """Return whether hits of *region* are good enough, so far as anyone knows; *vouched* ones, if not proven bad.
 
         A band of scores must be estimated to be, by calibration and checks; a region in it must not be proven not to.
         """
         tally = self.state.regions.get(region)
         if tally is not None and self._proves_bad(tally):
             return False
-        return self._estimate(region % len(BANDS)) <= self.tolerance
+        return self._estimate(region % len(BANDS), vouched=vouched) <= self.tolerance
 
     def look_up(self, lookups: int, candidates: int) -> None:
         """Count calls that looked for another wording, and those that found one the verifier lets pass."""
@@ -104,10 +104,10 @@ class Account:
         self.state.candidates = self.state.candidates * kept + candidates
         self._settle()
 
-    def check(self, region: int, *, wrong: bool) -> None:
+    def check(self, region: int, *, wrong: bool, vouched: bool = False) -> None:
         """Count what a check in *region* found, and shut or open what it is about."""
         state = self.state
-        if self.opens(region):
+        if self.opens(region, vouched=vouched):
             state.proof.add(wrong=wrong)
             if not state.shut:
                 self._suspect(wrong=wrong)
@@ -147,11 +147,11 @@ class Account:
         )
         self.state.shut = self._upper > tolerance * (REOPEN if self.state.shut else 1)
 
-    def _estimate(self, band: int) -> float:
+    def _estimate(self, band: int, *, vouched: bool) -> float:
         """Return how often hits of *band* are wrong, by calibration and checks."""
         rules, tolerance = self.rules, self.tolerance
         error = calibrated_error(band)
-        if rules.open_from is not None and BANDS[band] >= rules.open_from:
+        if vouched or rules.vouches_for(BANDS[band]):
             error = min(error, tolerance * WELL_UNDER)
         elif error > tolerance * WELL_UNDER:
             error = max(error, tolerance * CLOSED)

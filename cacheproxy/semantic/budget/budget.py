@@ -15,6 +15,7 @@ class Check(NamedTuple):
 
     region: int
     wrong: bool
+    vouched: bool = False
 
 
 class News(NamedTuple):
@@ -47,25 +48,25 @@ class Budget:
         self._candidates = 0
         self._checks: list[Check] = []
 
-    def decide(self, region: int | None) -> Decision | None:
+    def decide(self, region: int | None, *, vouched: bool = False) -> Decision | None:
         """Return what becomes of a call's candidate in *region*; a call without one is counted as well."""
         self._lookups += 1
         self._candidates += region is not None
         self.account.look_up(1, int(region is not None))
         if region is None:
             return None
-        if not self.account.opens(region):
+        if not self.account.opens(region, vouched=vouched):
             return Decision(serve=False, check=True, reason="closed")
         if self.account.state.shut:
             return Decision(serve=False, check=True, reason="shut")
         check = self._draw.random() < self.account.check_rate
         return Decision(serve=True, check=check, reason="open")
 
-    def checked(self, region: int, *, wrong: bool) -> None:
+    def checked(self, region: int, *, wrong: bool, vouched: bool = False) -> None:
         """Take in what a check found."""
-        self.account.check(region, wrong=wrong)
+        self.account.check(region, wrong=wrong, vouched=vouched)
         if len(self._checks) < MAX_UNTOLD:
-            self._checks.append(Check(region, wrong))
+            self._checks.append(Check(region, wrong, vouched))
 
     def take_news(self) -> News:
         """Return what the others were not told, which from now on they were."""
@@ -95,4 +96,4 @@ def tell(account: Account, news: News) -> None:
     if news.lookups:
         account.look_up(news.lookups, news.candidates)
     for check in news.checks:
-        account.check(check.region, wrong=check.wrong)
+        account.check(check.region, wrong=check.wrong, vouched=check.vouched)

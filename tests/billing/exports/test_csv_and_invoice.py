@@ -17,7 +17,7 @@ from metering.tokens import BILLABLE
 from tenants.models import Tenant
 from tests.billing.conftest import DECEMBER, NOVEMBER, bill
 from tests.factories.billing import subscribed_tenant
-from tests.factories.usage import NOVEMBER_NOON, use
+from tests.factories.usage import NOVEMBER_NOON, prove_wrong, use
 
 pytestmark = pytest.mark.usefixtures("live_db")
 IN_JANUARY = DECEMBER.end + timedelta(days=2)
@@ -69,3 +69,31 @@ def test_each_invoice_is_the_sum_of_the_rows_that_name_it(live_db: str) -> None:
         assert accrued["list"] == sum(line.list_accrued for line in lines)
         assert accrued["charged"] == sum(line.net_accrued for line in lines)
     assert [row["billed_as"] for row in billed_rows(tenant, december)] == ["late_usage", "usage"]
+
+
+def test_a_wrong_hit_names_the_invoice_that_gives_it_back(live_db: str) -> None:
+    tenant, stranger = subscribed_tenant(), subscribed_tenant()
+    for known in (tenant, stranger):
+        hit = use(known.pk, outcome="semantic", input=1_000_000, output=0)
+        use(known.pk, outcome="semantic", input=1_000_000, output=0)
+    november = bill(tenant, NOVEMBER)
+    proof = prove_wrong(use(tenant.pk, outcome="semantic", input=3_000_000, output=0))
+    prove_wrong(hit)
+    before = wrong_rows(tenant)
+    use(tenant.pk, occurred_at=DECEMBER.start, input=9_000_000)
+    december = bill(tenant, DECEMBER, IN_JANUARY)
+    (row,) = wrong_rows(tenant)
+    assert [(known["event_id"], known["credited"]) for known in before] == [(str(proof.event_id), "")]
+    assert (row["event_id"], row["credited"], row["credited_on"]) == (
+        str(proof.event_id),
+        "0.3",
+        december.number,
+    )
+    assert row["charged"] == row["credited"]
+    assert december.lines.get(kind="wrong_hit").net_accrued == -Decimal(row["credited"])
+    assert november.wrong_hit_credits.count() == 0
+
+
+def wrong_rows(tenant: Tenant) -> list[dict[str, str]]:
+    text = b"".join(usage_csv(tenant=tenant, period=NOVEMBER, now=timezone.now())).decode()
+    return [row for row in csv.DictReader(io.StringIO(text, newline="")) if row["proven_wrong_at"]]

@@ -91,6 +91,9 @@ def test_a_row_says_what_was_served_and_what_it_cost(tenant: Tenant) -> None:
         "list": "0.0014675",
         "charged": "0.0014675",
         "saved": "0",
+        "proven_wrong_at": "",
+        "credited": "",
+        "credited_on": "",
     }
 
 

@@ -5,10 +5,12 @@ from decimal import Decimal
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
-from billing.money import allocate, settle
+from billing.money import allocate, exact_sum, settle, to_decimal
 from billing.rating.discounts import HitDiscount, HitDiscounts
+from billing.rating.invoice_lines import LineKey, Served
 from billing.rating.price_book import Price, PriceBook, rate
 from billing.rating.unit import unit_price
+from billing.rating.wrong_hits import Credit, credit_lines
 
 PAGE = Path(__file__).parents[3] / "docs" / "rating.md"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,3 +80,14 @@ def test_table_5_largest_remainder() -> None:
     for credit, remaining, shares in table(5):
         weights = [int(weight) for weight in remaining.split("·")]
         assert allocate(int(credit), weights) == [int(share) for share in shares.split("·")]
+
+
+def test_table_6_what_settling_leaves_of_a_credit_is_carried() -> None:
+    key = LineKey("m", "input", "semantic", "reported", Decimal("0.50"), MILLION, Decimal(80))
+    for _, exact, carried, credited, left in table(6):
+        hit = Credit(1, START, Decimal(exact), {key: Served(20_000, 1)})
+        (line,) = credit_lines([hit], carried=-Decimal(carried), currency="USD")
+        assert line.net_accrued == -Decimal(exact)
+        assert to_decimal(line.net_minor, "USD") == -Decimal(credited)
+        given_back = to_decimal(-line.net_minor, "USD")
+        assert exact_sum([Decimal(carried), Decimal(exact), -given_back]) == Decimal(left.replace("−", "-"))

@@ -99,3 +99,32 @@ def test_a_long_name_is_cut(make_invoice: MakeInvoice) -> None:
     invoice = make_invoice({**MISS, "model": "m" * 600})
 
     assert len(stripe_lines(invoice)[0].description) == 500
+
+
+CREDIT = {
+    "kind": "wrong_hit",
+    "outcome": "semantic",
+    "original_period_start": "2025-12-01T00:00:00Z",
+    "list_minor": 0,
+    "discount_minor": 34,
+    "net_minor": -34,
+}
+
+
+def test_a_credit_is_a_line_of_its_own_below_zero(make_invoice: MakeInvoice) -> None:
+    invoice = make_invoice(MISS, MISS | CREDIT)
+    line = stripe_lines(invoice)[1]
+    assert line.amount_minor == -34
+    assert line.description == "ocr, Input, semantic hit: credit for 3 wrong hits of 2025-12; comes back"
+
+
+def test_credits_stay_apart_however_few_lines_there_may_be(make_invoice: MakeInvoice) -> None:
+    models = [{"model": f"model-{number}"} for number in range(LINES_MAX)]
+    invoice = make_invoice(*(MISS | model | kind for model in models for kind in ({}, CREDIT)))
+    lines = stripe_lines(invoice)
+    assert [line.amount_minor for line in lines] == [1234 * LINES_MAX, -34 * LINES_MAX]
+    assert (
+        lines[1].description
+        == f"{LINES_MAX} models: credit for wrong hits, {LINES_MAX} lines together; comes back"
+    )
+    assert sum(line.amount_minor for line in lines) == invoice.net_minor

@@ -3,7 +3,7 @@
 import pytest
 
 from cacheproxy.gateway.call import read_headers
-from cacheproxy.gateway.controls import PLAIN, Controls, read_controls
+from cacheproxy.gateway.controls import ANY, PLAIN, Controls, read_controls
 from cacheproxy.gateway.errors import BadRequest
 
 
@@ -15,7 +15,9 @@ from cacheproxy.gateway.errors import BadRequest
         (b"NO-CACHE, no-store", Controls(no_cache=True, no_store=True)),
         (b"max-age=0", Controls(max_age_seconds=0)),
         (b' only-if-cached ,max-age = "60" ', Controls(only_if_cached=True, max_age_seconds=60)),
-        (b"private, min-fresh=3, x=no-store", PLAIN),
+        (b"private, stale-while-revalidate=3, x=no-store", PLAIN),
+        (b"min-fresh=3, max-stale", Controls(min_fresh_seconds=3, max_stale_seconds=ANY)),
+        (b"max-stale=3, stale-if-error=4", Controls(max_stale_seconds=3, stale_if_error_seconds=4)),
     ],
 )
 def test_directives_are_read(cache_control: bytes, controls: Controls) -> None:
@@ -31,9 +33,19 @@ def test_a_session_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"max-age=", b"max-age", b"max-age=-1", b"max-age=1.5", b"max-age=" + b"9" * 30]
+    "value",
+    [
+        b"max-age=",
+        b"max-age",
+        b"max-age=-1",
+        b"max-age=1.5",
+        b"max-age=" + b"9" * 30,
+        b"min-fresh",
+        b"max-stale=x",
+        b"stale-if-error",
+    ],
 )
-def test_a_max_age_that_is_no_number_is_refused(value: bytes) -> None:
+def test_an_age_that_is_no_number_is_refused(value: bytes) -> None:
     with pytest.raises(BadRequest) as refused:
         read_controls({b"cache-control": value})
     assert refused.value.code == "invalid_header"

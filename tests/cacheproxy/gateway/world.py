@@ -14,6 +14,7 @@ import uvicorn
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.http.protocol import HttpProtocol
+from cacheproxy.gateway.semantics import Open, open_shipped
 from tenants import keys
 
 PEPPER = "pepper of the tests"
@@ -193,10 +194,13 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: GatewaySettings, *, http: type[HttpProtocol] = HttpProtocol
+    settings: GatewaySettings,
+    *,
+    http: type[HttpProtocol] = HttpProtocol,
+    open_tier: Open = open_shipped,
 ) -> AsyncIterator[tuple[Gateway, str]]:
     """Serve a gateway over HTTP in this event loop; yield it and its URL."""
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, open_tier=open_tier)
     await gateway.startup()
     server = uvicorn.Server(
         uvicorn.Config(

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from cacheproxy.semantic.room import DIMENSIONS, fit, from_halfvec, to_halfvec
+from cacheproxy.semantic.budget.rules import CELLS
+from cacheproxy.semantic.room import DIMENSIONS, cells_of, fit, from_halfvec, to_halfvec
+from tests.cacheproxy.semantic.entries import near, vectors
 
 RANDOM = np.random.default_rng(11)
 
@@ -47,3 +49,12 @@ def test_half_floats_travel() -> None:
     assert value[:4] == b"\x01\x80\x00\x00"
     assert len(value) == 4 + 2 * DIMENSIONS
     np.testing.assert_allclose(from_halfvec(value), vector, atol=1e-4)
+
+
+def test_vectors_fall_into_all_cells_and_near_ones_mostly_into_the_same() -> None:
+    drawn = vectors(500)
+    cells = cells_of(drawn)
+    assert set(cells) == set(range(CELLS))
+    neighbours = cells_of(np.stack([near(vector, 0.98) for vector in drawn]))
+    assert sum(map(int.__eq__, cells, neighbours)) > 350
+    assert cells_of(drawn[:3]) == cells[:3]

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,56 +15,20 @@ from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.semantic.budget.ledger import Ledger
 from cacheproxy.semantic.budget.rules import Rules
 from cacheproxy.semantic.embedding import Embedded, Free, Remembering
-from cacheproxy.semantic.errors import EncoderFailed, SemanticError
+from cacheproxy.semantic.errors import EncoderFailed
+from cacheproxy.semantic.finding import Finding, Question
 from cacheproxy.semantic.minilm.encoder import LocalEncoder
 from cacheproxy.semantic.store import Store
-from cacheproxy.semantic.tier import Finding, Question, SemanticTier, Vector
+from cacheproxy.semantic.tier import SemanticTier
 from cacheproxy.semantic.writer import Writer
 from tests.cacheproxy.gateway.world import eventually
 from tests.cacheproxy.semantic.entries import ACME, HOUR, NOW, STRANGER
+from tests.cacheproxy.semantic.judge import WordJudge, unpack
 
 ASKED = "How do I cancel my train ticket?"
 REWORDED = "How can I cancel my train ticket?"
 TRAP = "How do I cancel 2 train tickets?"
 ALWAYS = Rules(least_check_rate=0.999)
-
-
-class Words(NamedTuple):
-    """A reading as the judge of these tests has it."""
-
-    text: str
-
-    def pack(self) -> bytes:
-        return self.text.encode()
-
-
-class Opinion(NamedTuple):
-    score: float
-    refused_by: str | None
-
-
-class WordJudge:
-    """Sure of what is near, and strict about numbers."""
-
-    def __init__(self, encoder: str) -> None:
-        self.encoder = encoder
-        self.cosines: list[float] = []
-
-    def read(self, text: str, vector: Vector) -> Words:
-        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
-        return Words(text)
-
-    def judge(self, new: Words, stored: Words, cosine: float) -> Opinion:
-        self.cosines.append(cosine)
-        if ("2" in new.text) != ("2" in stored.text):
-            return Opinion(0.0, "number")
-        return Opinion(0.995 if cosine > 0.9 else 0.3, None)
-
-
-def unpack(packed: bytes) -> Words:
-    if packed == b"old":
-        raise SemanticError("another release wrote it")
-    return Words(packed.decode())
 
 
 class Bags:

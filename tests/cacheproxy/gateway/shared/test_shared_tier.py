@@ -3,8 +3,9 @@
 import asyncio
 import collections
 import contextlib
+import json
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -16,10 +17,10 @@ from cacheproxy.gateway.config import GatewaySettings
 from examples.child import free_port
 from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.process import GatewayProcess
-from tests.cacheproxy.gateway.shared.conftest import KEYS, ask, said, with_redis
-from tests.cacheproxy.gateway.world import Client, World, eventually, serving
+from tests.cacheproxy.gateway.shared.conftest import KEYS, ask, echo, said, with_redis
+from tests.cacheproxy.gateway.world import Answer, Client, World, eventually, serving
 from tests.fakes.redis_servers import RedisServer, cluster_url, servers, start_cluster
-from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream import FakeUpstream, Received
 
 BOTH_KEYS = f"{KEYS['old']},{KEYS['new']}"
 QUESTIONS = 500
@@ -57,13 +58,64 @@ async def test_a_cold_start_under_load_asks_the_upstream_once_for_each_question(
     assert len(counts) > 0.95 * QUESTIONS
 
 
-async def _load(clients: Sequence[Client]) -> Sequence[Any]:
-    """Ask at random, at a steady rate whether answers come or not; every answer is the right one."""
+async def slowly(call: Received, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.3)
+    await echo(call, writer)
+
+
+@pytest.mark.parametrize(
+    ("policy", "ttl_seconds", "load_seconds"),
+    [({"early_refresh": 100}, 10, 4), ({"stale_while_revalidate_seconds": 60}, 2, 2)],
+)
+async def test_answers_that_expire_at_once_are_refreshed_and_no_call_waits(
+    gateway_settings: GatewaySettings,
+    cast: Cast,
+    session: aiohttp.ClientSession,
+    upstream: FakeUpstream,
+    world: World,
+    policy: Mapping[str, Any],
+    ttl_seconds: int,
+    load_seconds: int,
+) -> None:
+    """Under 1,000 calls a second at two gateways the upstream is asked once for each, before their end or after it."""
+    await world.sql.execute(
+        "UPDATE cacheproxy_servedmodel SET cache = $1 WHERE name = 'qwen-small'",
+        json.dumps({**policy, "ttl_jitter": 0}),
+    )
+    settings = msgspec.structs.replace(gateway_settings, max_background_calls=64)
+    processes = [GatewayProcess(settings, free_port()) for _ in range(2)]
+    try:
+        await asyncio.gather(*(process.start() for process in processes))
+        clients = [Client(session, process.url, cast.acme.key) for process in processes]
+        upstream.then(*QUESTIONS * [slowly])
+        short = [clients[n % 2].chat(f"{n}", cache={"ttl": ttl_seconds}) for n in range(QUESTIONS)]
+        assert {given.status for given in await asyncio.gather(*short)} == {200}
+        upstream.received.clear()
+        expired = asyncio.create_task(asyncio.sleep(ttl_seconds))
+        if "early_refresh" not in policy:
+            await expired
+        answers = await _load(clients, seconds=load_seconds, one_by_one=True)
+        await expired
+        answers += await _load(clients, seconds=1, one_by_one=True)
+    finally:
+        await asyncio.gather(*(process.kill() for process in processes))
+    assert {said(given) for given in answers} == {"hit"}
+    assert not [given for given in answers if "coalesced" in given.headers["cache-status"]]
+    counts = asked(upstream)
+    assert max(counts.values()) == 1
+    assert len(counts) > 0.95 * QUESTIONS
+
+
+async def _load(
+    clients: Sequence[Client], *, seconds: int = SECONDS, one_by_one: bool = False
+) -> list[Answer]:
+    """Ask at a steady rate whether answers come or not, at random or in turn; every answer is the right one."""
     loop, calls = asyncio.get_running_loop(), []
     begun_at = loop.time()
-    for number in range(PER_SECOND * SECONDS):
+    for number in range(PER_SECOND * seconds):
         await asyncio.sleep(max(0.0, begun_at + number / PER_SECOND - loop.time()))
-        calls.append(asyncio.create_task(ask(random.choice(clients), f"{random.randrange(QUESTIONS)}")))
+        text = number % QUESTIONS if one_by_one else random.randrange(QUESTIONS)
+        calls.append(asyncio.create_task(ask(random.choice(clients), f"{text}")))
     return await asyncio.gather(*calls)
 
 

@@ -112,3 +112,16 @@ def test_what_is_wrong_never_opens_anything(checks: list[tuple[int, bool]]) -> N
         account.check(region, wrong=True)
         assert was_open or not account.opens(region)
         assert account.rules.least_check_rate <= account.check_rate <= 1
+
+
+def test_a_score_that_an_operator_vouches_for_is_open_within_its_band_until_it_proves_bad() -> None:
+    account = Account(Rules(open_from=0.92))
+    region = region_of(0, 0.93)
+    assert account.rules.vouches_for(0.93)
+    assert not account.rules.vouches_for(0.91)
+    assert account.opens(region, vouched=True)
+    assert not account.opens(region)
+    for _ in range(20):
+        account.check(region, wrong=True, vouched=True)
+    assert account.state.proof.wrong > 0
+    assert not account.opens(region, vouched=True)

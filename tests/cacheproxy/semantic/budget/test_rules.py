@@ -1,6 +1,5 @@
-"""Where scores and vectors fall, and what a policy states."""
+"""Where scores fall, and what a policy states."""
 
-import numpy as np
 import pytest
 
 from cacheproxy.policy import parse_cache_policy
@@ -10,11 +9,9 @@ from cacheproxy.semantic.budget.rules import (
     Rules,
     band_of,
     calibrated_error,
-    cells_of,
     region_of,
     rules_of,
 )
-from tests.cacheproxy.semantic.entries import near, vectors
 
 
 def test_scores_fall_into_bands_and_regions_into_a_small_integer() -> None:
@@ -22,15 +19,6 @@ def test_scores_fall_into_bands_and_regions_into_a_small_integer() -> None:
     assert calibrated_error(5) == pytest.approx(0.005)
     regions = {region_of(cell, score) for cell in range(CELLS) for score in BANDS}
     assert regions == set(range(CELLS * len(BANDS)))
-
-
-def test_vectors_fall_into_all_cells_and_near_ones_mostly_into_the_same() -> None:
-    drawn = vectors(500)
-    cells = cells_of(drawn)
-    assert set(cells) == set(range(CELLS))
-    neighbours = cells_of(np.stack([near(vector, 0.98) for vector in drawn]))
-    assert sum(map(int.__eq__, cells, neighbours)) > 350
-    assert cells_of(drawn[:3]) == cells[:3]
 
 
 def test_a_policy_states_the_rules() -> None:
