@@ -15,6 +15,7 @@ from benchmarks import (
     memory,
     redis_hits,
     semantic_budget,
+    semantic_hits,
     semantic_quality,
     semantic_search,
 )
@@ -26,6 +27,7 @@ SECONDS = {
     redis_hits: 40,
     cache_policies: 50,
     semantic_search: 60,
+    semantic_hits: 90,
     semantic_quality: 60,
     semantic_budget: 120,
     litellm: 180,

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.streams import Stream
 from cacheproxy.semantic.budget.budget import Budget
-from cacheproxy.semantic.budget.rules import LEAST_SCORE, Rules, cells_of, region_of
+from cacheproxy.semantic.budget.rules import LEAST_SCORE, Rules, region_of
 from cacheproxy.semantic.encoder import Vectors
+from cacheproxy.semantic.room import cells_of
 from cacheproxy.semantic.tier import CANDIDATES
 from cacheproxy.semantic.verifier import Reading, Verifier
 
