@@ -2,13 +2,17 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from benchmarks.stack import HOME
+from tqdm import tqdm
 
+from benchmarks.stack import HOME, ROOT
+
+IMAGES = ROOT / "docs" / "images"
 Row = Mapping[str, Any]
+Step = TypeVar("Step")
 
 
 class Target(NamedTuple):
@@ -41,6 +45,11 @@ def report(name: str, title: str, rows: Sequence[Row], targets: Sequence[Target]
     kept = [{**target._asdict(), "met": target.met} for target in targets]
     document = {"title": title, "rows": list(rows), "targets": kept, "notes": notes}
     path(f"{name}.json").write_text(json.dumps(document, indent=2))
+
+
+def progress(name: str, steps: Collection[Step]) -> "tqdm[Step]":
+    """Return *steps* to go through, with a bar on a terminal that tells how many are left."""
+    return tqdm(steps, desc=name, disable=None, leave=False)
 
 
 def path(name: str) -> Path:
