@@ -109,6 +109,8 @@ class Semantics:
     def troubles(self) -> list[str]:
         """Return what an operator should know, in lines."""
         off = [f"semantic hits are off: {self._missing}"] if self._missing else []
+        if self._opening is not None and not self._opening.done():
+            off = ["semantic hits are off: the encoder is being opened"]
         shut = [
             f"semantic hits of {name} are shut off by their error budget"
             for name, account in self.accounts().items()

@@ -1,5 +1,6 @@
 """The gateway as an example calls it: each call is held to the outcome that it must have, and kept for the table."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -79,6 +80,14 @@ class Gateway:
             raise Surprise(f"{step}: {response.status}, {told['Cache-Status']}, not {expected}\n{said}")
         self.answers.append(answer)
         return answer
+
+    async def settled(self) -> None:
+        """Return once the gateway has opened what its catalog wants for semantic hits."""
+        while True:
+            async with self._session.get(f"{self._url}/readyz") as response:
+                if "semantic hits" not in await response.text():
+                    return
+            await asyncio.sleep(0.1)
 
 
 @contextlib.asynccontextmanager

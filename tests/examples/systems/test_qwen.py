@@ -58,8 +58,20 @@ def test_a_hit_serves_what_the_tokenizer_counted(
 
 
 def test_sessions_do_not_share(stage: Stage, answers: dict[str, Answer]) -> None:
-    anne, ben = stage.event(answers["Anne asks"]), stage.event(answers["Ben asks the same"])
-    assert (anne.input, ben.outcome) == (ben.input, "miss")
+    anne, ben = stage.event(answers["Anne in other words"]), stage.event(answers["Ben in Anne's other words"])
+    assert (anne.outcome, ben.outcome) == ("semantic", "miss")
+
+
+def test_other_words_are_served_the_answer_at_a_fifth_of_its_price(
+    stage: Stage, answers: dict[str, Answer]
+) -> None:
+    paid, reworded = answers["Anne asks"], answers["Anne in other words"]
+    assert reworded.list_cost == paid.list_cost
+    assert reworded.cost == paid.cost / 5
+    assert float(reworded.headers["x-zerorate-similarity"]) > 0.9
+    event = stage.event(reworded)
+    assert event.source_event == stage.event(paid).event_id
+    assert event.similarity == pytest.approx(float(reworded.headers["x-zerorate-similarity"]), abs=1e-4)
 
 
 def test_openai_s_client_has_a_session_by_a_header(stage: Stage, key: str) -> None:
