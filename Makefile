@@ -52,8 +52,8 @@ format:  ## Format the code and mend what can be mended
 schema: install  ## Write docs/openapi.yaml from the code
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
-bench: install  ## Run the benchmarks; JSON goes to var/bench/
-	@$(BIN)/python -m benchmarks
+bench: install  ## Run the benchmarks; JSON goes to var/bench/ (ARGS=--all: the long ones, too; ARGS=--help lists them)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: install  ## Compile the pinned requirements from requirements/*.in
 	@set -e; compile() { (cd requirements && UV_FIND_LINKS="$$PIP_FIND_LINKS" ../$(UV) pip compile --quiet --python-version 3.11 --generate-hashes \

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import matplotlib as mpl
 
-from benchmarks.results import Target, path, report
+from benchmarks.results import IMAGES, Target, path, progress, report
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.eviction import PolicyName
 from cacheproxy.cache.memory import MemoryCache
@@ -36,7 +36,6 @@ POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
 BOUND = "Belady"
 BEST_KNOWN = "w-tinylfu"
 PICTURE = "cache-policies.svg"
-DOCS = Path(__file__).parents[1] / "docs" / "images"
 
 Trace = list[int]
 ANSWER = StoredAnswer(
@@ -161,7 +160,7 @@ def _rows(name: str, trace: Trace) -> Iterator[dict[str, Any]]:
 
 def main(*, docs: bool = False) -> None:
     """Measure, print the table, write the JSON and the plot."""
-    rows = [row for name, trace in TRACES.items() for row in _rows(name, trace())]
+    rows = [row for name in progress("cache_policies", TRACES) for row in _rows(name, TRACES[name]())]
     targets = [
         Target(
             f"{name}, {JUDGED_AT:,} kept: {BEST_KNOWN} over lru, points",
@@ -174,7 +173,7 @@ def main(*, docs: bool = False) -> None:
     ]
     costs = ", ".join(f"{policy} {hit_ns(policy)} ns" for policy in POLICIES)
     report("cache_policies", "hit rate, %", rows, targets, f"a hit costs: {costs}")
-    _plot(rows, [path(PICTURE), *([DOCS / PICTURE] if docs else [])])
+    _plot(rows, [path(PICTURE), *([IMAGES / PICTURE] if docs else [])])
 
 
 def _plot(rows: list[dict[str, Any]], targets: list[Path]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.gateway_misses import PATH, QUESTION
 from benchmarks.load import load, post
-from benchmarks.results import Target, median, report
+from benchmarks.results import Target, median, progress, report
 from benchmarks.stack import add_tenant, running, servers, serving
 
 CONNECTIONS = (1, 16)
@@ -49,7 +49,7 @@ def _measure(ports: Mapping[str, int], request: str) -> Runs:
     runs: dict[str, dict[int, list[dict[str, Any]]]] = {name: defaultdict(list) for name in ports}
     for port in ports.values():
         load(port, request, connections=4, expected="[DONE]", seconds=0.5)
-    for _ in range(ROUNDS):
+    for _ in progress("first_token", range(ROUNDS)):
         for connections in CONNECTIONS:
             for name, port in ports.items():
                 runs[name][connections].append(

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.load import load, post
-from benchmarks.results import Target, median, report, share
+from benchmarks.results import Target, median, progress, report, share
 from benchmarks.stack import OWN_PROTOCOL, add_tenant, running, servers, serving
 
 CONNECTIONS = (1, 16, 64)
@@ -51,7 +51,7 @@ def _measure(ports: Mapping[str, int], key: str) -> Runs:
     request = post(PATH, key, BODY)
     load(ports["gateway"], request, connections=1, expected="200 OK", requests=1)
     runs: dict[str, dict[int, list[dict[str, Any]]]] = {name: defaultdict(list) for name in ports}
-    for _ in range(ROUNDS):
+    for _ in progress("gateway_hits", range(ROUNDS)):
         for connections in CONNECTIONS:
             for name, port in ports.items():
                 expected = "zerorate; hit;" if name == "gateway" else "200 OK"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.load import PLACE, load, post
-from benchmarks.results import Target, median, report, share
+from benchmarks.results import Target, median, progress, report, share
 from benchmarks.stack import OWN_PROTOCOL, add_tenant, running, servers, serving
 
 CONNECTIONS = (1, 16, 64)
@@ -53,7 +53,7 @@ def _measure(ports: Mapping[str, int], key: str) -> Runs:
     runs: dict[str, dict[int, list[dict[str, Any]]]] = {name: defaultdict(list) for name in ports}
     for port in ports.values():
         load(port, request, connections=4, expected="200 OK", seconds=0.5)
-    for _ in range(ROUNDS):
+    for _ in progress("gateway_misses", range(ROUNDS)):
         for connections in CONNECTIONS:
             for name, port in ports.items():
                 expected = "zerorate; fwd=miss" if name == "gateway" else "200 OK"

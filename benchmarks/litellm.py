@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gateway_hits, gateway_misses
+from benchmarks.apart import install
 from benchmarks.load import load, post
-from benchmarks.results import Target, median, path, report
-from benchmarks.stack import ROOT, add_tenant, free_port, running, servers, serving
+from benchmarks.results import Target, median, path, progress, report
+from benchmarks.stack import add_tenant, free_port, running, servers, serving
 
 VERSION = "1.106.2"
 PACKAGES = (f"litellm[proxy]=={VERSION}", "opentelemetry-sdk", "httptools")
@@ -39,7 +40,7 @@ Runs = Mapping[tuple[str, str, int], list[dict[str, Any]]]
 def main() -> None:
     """Measure, print the table, write the JSON; or say why not."""
     home = path("litellm")
-    if problem := _install(home):
+    if problem := install(home, PACKAGES):
         print(f"litellm: skipped, LiteLLM {VERSION} cannot be installed: {problem}\n")
         return
     with servers() as environment, contextlib.ExitStack() as stack:
@@ -51,25 +52,6 @@ def main() -> None:
             "litellm": stack.enter_context(_litellm(home, url, environment["REDIS_URL"])),
         }
         _report(_measure(ports, keys))
-
-
-def _install(home: Path) -> str | None:
-    """Install LiteLLM if it is not there; return what went wrong."""
-    uv = str(ROOT / "var" / "bootstrap" / "bin" / "uv")
-    python = home / "bin" / "python"
-    if python.exists():
-        return None
-    commands = (
-        [uv, "venv", "--quiet", str(home)],
-        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *PACKAGES],
-    )
-    for command in commands:
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as failure:
-            python.unlink(missing_ok=True)
-            return (getattr(failure, "stderr", "") or str(failure)).strip().splitlines()[-1]
-    return None
 
 
 @contextlib.contextmanager
@@ -129,7 +111,7 @@ def _measure(ports: Mapping[str, int], keys: Mapping[str, str]) -> Runs:
             load(
                 port, post(gateway_hits.PATH, keys[name], body), connections=1, expected="200 OK", requests=20
             )
-    for _ in range(ROUNDS):
+    for _ in progress("litellm", range(ROUNDS)):
         for connections in CONNECTIONS:
             for kind, body in bodies.items():
                 for name, port in ports.items():

@@ -65,7 +65,7 @@ class Load:
         connection.received += part
         if not connection.first_byte_ns:
             connection.first_byte_ns = now_ns
-        if not _is_whole(connection.received):
+        if not is_whole(connection.received):
             return False
         self.latencies_us.append((now_ns - connection.sent_at_ns) / 1000)
         self.first_us.append((connection.first_byte_ns - connection.sent_at_ns) / 1000)
@@ -114,7 +114,8 @@ class Load:
         }
 
 
-def _is_whole(received: bytes) -> bool:
+def is_whole(received: bytes) -> bool:
+    """Return whether an answer has come to its end."""
     end = received.find(END_OF_HEAD)
     if end < 0:
         return False

@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks import first_token, gateway_hits, gateway_misses
 from benchmarks.load import PLACE, load, post
-from benchmarks.results import Target, path, report
+from benchmarks.results import Target, path, progress, report
 from benchmarks.stack import add_tenant, running, servers, serving
 
 REQUESTS = 1_000_000
@@ -44,7 +44,7 @@ def main(requests: int = REQUESTS) -> None:
         process = psutil.Process(gateway.pid)
         rows = []
         sample = min(SAMPLE_REQUESTS, requests // 20)
-        for number in range(requests // sample):
+        for number in progress("memory", range(requests // sample)):
             wrong = _round(gateway.port, key, sample)
             rss_mib = process.memory_info().rss / (1 << 20)
             rows.append({"requests": (number + 1) * sample, "rss_mib": round(rss_mib, 1), "wrong": wrong})

@@ -2,13 +2,17 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from benchmarks.stack import HOME
+from tqdm import tqdm
 
+from benchmarks.stack import HOME, ROOT
+
+IMAGES = ROOT / "docs" / "images"
 Row = Mapping[str, Any]
+Step = TypeVar("Step")
 
 
 class Target(NamedTuple):
@@ -43,6 +47,11 @@ def report(name: str, title: str, rows: Sequence[Row], targets: Sequence[Target]
     path(f"{name}.json").write_text(json.dumps(document, indent=2))
 
 
+def progress(name: str, steps: Collection[Step]) -> "tqdm[Step]":
+    """Return *steps* to go through, with a bar on a terminal that tells how many are left."""
+    return tqdm(steps, desc=name, disable=None, leave=False)
+
+
 def path(name: str) -> Path:
     """Return where the file *name* of a benchmark belongs."""
     HOME.mkdir(parents=True, exist_ok=True)
@@ -59,7 +68,8 @@ def share(runs: Sequence[Mapping[str, Any]], of: Sequence[Mapping[str, Any]], na
 
     What slows the whole machine for a while slows both of a round, so that their share stays.
     """
-    return round(statistics.median(run[name] / other[name] for run, other in zip(runs, of, strict=True)), 3)
+    shares = [float(run[name] / other[name]) for run, other in zip(runs, of, strict=True)]
+    return round(statistics.median(shares), 3)
 
 
 def _text(value: Any) -> str:

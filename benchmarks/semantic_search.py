@@ -15,13 +15,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import psycopg
 
+from benchmarks.entries import fill, mib
 from benchmarks.results import Target, report
 from benchmarks.stack import HOME, servers
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.semantic.minilm.encoder import LocalEncoder
-from cacheproxy.semantic.room import to_halfvec
 from cacheproxy.semantic.store import Entry, Store, Vector
 
 ENTRIES = 100_000
@@ -36,21 +35,6 @@ TARGET_P50_MS = 10.0
 TARGET_MIB = 400.0
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-
-TYPES = [
-    "bytea",
-    "bytea",
-    "int8",
-    "bytea",
-    "text",
-    "text",
-    "int2",
-    "timestamptz",
-    "timestamptz",
-    "bytea",
-    "bytea",
-]
-"""Of the columns; the last one's bytes are a halfvec's, as they are."""
 
 OPENINGS = (
     "How do I",
@@ -80,7 +64,7 @@ def main() -> None:
         url = environment["DATABASE_URL"]
         contexts = _fill(url, vectors)
         rows, written_ms = asyncio.run(_measure(url, encoder, vectors, contexts, asked[:ROUNDS]))
-        _report(rows, written_ms, _mib(url))
+        _report(rows, written_ms, mib(url))
     encoder.close()
 
 
@@ -99,20 +83,13 @@ def _fill(url: str, vectors: Vector) -> list[bytes]:
     names = ["large"] * LARGE + [f"middle {n // MIDDLE_EACH}" for n in range(MIDDLE * MIDDLE_EACH)]
     names += [f"small {n // SMALL_EACH}" for n in range(ENTRIES - len(names))]
     contexts = [hashlib.sha256(name.encode()).digest() for name in names]
-    with psycopg.connect(url, autocommit=True) as sql:
-        near = sql.execute("SELECT pg_get_indexdef('cacheproxy_semanticentry_near'::regclass)").fetchone()
-        assert near is not None
-        sql.execute("TRUNCATE cacheproxy_semanticentry; DROP INDEX cacheproxy_semanticentry_near")
-        columns = ", ".join(Entry._fields).replace("vector", "embedding")
-        with sql.cursor().copy(
-            f"COPY cacheproxy_semanticentry ({columns}) FROM STDIN (FORMAT binary)"
-        ) as copy:
-            copy.set_types(TYPES)
-            for number, (context, vector) in enumerate(zip(contexts, vectors, strict=True)):
-                copy.write_row((*_entry(context, number, vector)[:-1], to_halfvec(vector)))
-        sql.execute("SET maintenance_work_mem = '512MB'")
-        sql.execute(near[0].replace(" ON ONLY ", " ON "))  # of every partition
-        sql.execute("VACUUM ANALYZE cacheproxy_semanticentry")
+    fill(
+        url,
+        (
+            _entry(context, number, vector)
+            for number, (context, vector) in enumerate(zip(contexts, vectors, strict=True))
+        ),
+    )
     return contexts
 
 
@@ -189,22 +166,12 @@ async def _all(
     return {"p50_ms": round(centiles[49], 2), "p99_ms": round(centiles[98], 2)}
 
 
-def _mib(url: str) -> dict[str, float]:
-    with psycopg.connect(url) as sql:
-        rows = sql.execute(
-            "SELECT CASE WHEN relkind = 'r' THEN 'rows' WHEN relname LIKE '%embedding%' THEN 'index of vectors'"
-            " ELSE 'other indexes' END, sum(pg_table_size(oid)) / 1048576.0"
-            " FROM pg_class WHERE relname ~ '^cacheproxy_semanticentry_\\d' AND relkind IN ('r', 'i') GROUP BY 1"
-        ).fetchall()
-    return {kind: float(mib) for kind, mib in rows}
-
-
-def _report(rows: list[dict[str, Any]], written_ms: float, mib: Mapping[str, float]) -> None:
-    parts = ", ".join(f"{kind} {size:.0f} MiB" for kind, size in sorted(mib.items()))
+def _report(rows: list[dict[str, Any]], written_ms: float, room: Mapping[str, float]) -> None:
+    parts = ", ".join(f"{kind} {size:.0f} MiB" for kind, size in sorted(room.items()))
     title = f"encode and search among {ENTRIES:,} entries; milliseconds"
     targets = [
         Target("p50 in the large context, ms", rows[0]["p50_ms"], TARGET_P50_MS, at_most=True),
-        Target("in PostgreSQL, MiB", sum(mib.values()), TARGET_MIB, at_most=True),
+        Target("in PostgreSQL, MiB", sum(room.values()), TARGET_MIB, at_most=True),
     ]
     report(
         "semantic_search", title, rows, targets, f"room: {parts}", f"written: {written_ms:.1f} ms an entry"

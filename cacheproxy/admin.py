@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from cacheproxy.admin_invalidations import invalidate_button
 from cacheproxy.models import ServedModel, Target, Upstream
 from cacheproxy.policy import PolicyError, parse_cache_policy, parse_metering_rules
+from cacheproxy.pools import unknown_pools
 from tenants.admin_pages import FactsInline, ModelForm, OperatorAdmin, TabularInline, link_to
 
 if TYPE_CHECKING:  # Django's class takes type arguments here only
@@ -21,7 +22,7 @@ else:
 
 CACHE_HELP = (
     "JSON; all optional: enabled, ttl_seconds, ttl_jitter, stale_if_error_seconds, early_refresh, "
-    "stale_while_revalidate_seconds, coalesce, batches, tags, scope (tenant, key or session), "
+    "stale_while_revalidate_seconds, coalesce, batches, tags, scope (tenant, key, session or pool), pool, "
     'volatile_fields (paths into the request, as ["/messages/*/name"]), '
     "round_digits, cacheable, sensitive, admit_after, negative, semantic, tasks. docs/cache.md tells them all."
 )
@@ -41,7 +42,10 @@ class ServedModelForm(ModelForm):
 
     def clean_cache(self) -> dict[str, Any]:
         """Refuse a cache policy that the gateway could not follow."""
-        return self._parsed("cache", parse_cache_policy)
+        stated = self._parsed("cache", parse_cache_policy)
+        if unknown := unknown_pools(parse_cache_policy(stated)):
+            raise forms.ValidationError(f"cache.pool: there is no pool “{unknown[0]}”.")
+        return stated
 
     def clean_metering(self) -> dict[str, Any]:
         """Refuse a metering rule that the gateway could not follow."""

@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
 from billing.admin.tenants import BilledTenantAdmin
+from cacheproxy.admin_pools import JoinPool, LeavePool, PoolInline
 from cacheproxy.admin_statistics import statistics_button
 from cacheproxy.errors import CacheError, UnfitSelection
 from cacheproxy.invalidations import Author, Selection, check, invalidate
@@ -19,7 +20,7 @@ from cacheproxy.models import CacheInvalidation, ServedModel
 from tenants.admin_pages import ModelForm, OperatorAdmin, button
 from tenants.models import Tenant, User
 
-PLACES = ("tenant", "model", "version", "session", "tag", "key")
+PLACES = ("tenant", "pool", "model", "version", "session", "tag", "key", "matching")
 
 
 def models() -> list[tuple[str, str]]:
@@ -45,10 +46,12 @@ class InvalidationForm(ModelForm):
         fields = [*PLACES, "everything", "reason"]
         help_texts = {
             "tenant": "Empty: every tenant's answers.",
+            "pool": "Instead of a tenant: what its members share.",
             "version": "Of the model. Empty: all of them.",
             "session": "As the tenant's calls name it in X-Zerorate-Session.",
             "tag": "As calls name it in X-Zerorate-Cache-Tags, or the model's policy does.",
             "key": "One answer, as x-zerorate-key shows it to a call with X-Zerorate-Show-Key: true.",
+            "matching": "An RE2 expression: the tenant's answers whose question it finds in the semantic tier.",
             "reason": "Kept with the record.",
         }
 
@@ -78,12 +81,13 @@ class CacheInvalidationAdmin(OperatorAdmin):
     list_display = ("epoch", "made_at", "shown_selection", "made_by", "via", "reason")
     list_filter = (
         ("tenant", RelatedDropdownFilter),
+        ("pool", RelatedDropdownFilter),
         ("via", ChoicesDropdownFilter),
         ("made_at", RangeDateTimeFilter),
     )
     list_filter_submit = True
-    list_select_related = ("tenant",)
-    search_fields = ("tenant__slug", "model", "tag", "session", "key", "made_by", "reason")
+    list_select_related = ("tenant", "pool")
+    search_fields = ("tenant__slug", "model", "tag", "session", "key", "matching", "made_by", "reason")
 
     @admin.display(description="ended")
     def shown_selection(self, invalidation: CacheInvalidation) -> str:
@@ -127,6 +131,9 @@ admin.site.unregister(Tenant)
 @admin.register(Tenant)
 class CachedTenantAdmin(BilledTenantAdmin):
     """A tenant's page, with what the cache adds to it."""
+
+    inlines = (*BilledTenantAdmin.inlines, PoolInline)
+    levers = (*BilledTenantAdmin.levers, JoinPool, LeavePool)
 
     def row_links(self, request: HttpRequest, row: Tenant) -> list[dict[str, Any]]:
         return [

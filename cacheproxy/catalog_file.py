@@ -1,26 +1,31 @@
 """The catalog file: YAML in, typed entries out, every mistake with its line and field. Plain."""
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
 
 from billing.money import minor_unit
+from cacheproxy.catalog_entries import (
+    BudgetEntry,
+    CatalogFile,
+    Entry,
+    HitDiscountEntry,
+    LimitsEntry,
+    MembershipEntry,
+    ModelEntry,
+    PlanEntry,
+    PoolEntry,
+    PriceEntry,
+    TargetEntry,
+    TenantEntry,
+    UpstreamEntry,
+)
 from cacheproxy.policy import PolicyError, parse_cache_policy, parse_metering_rules
 from metering.tokens import BILLABLE
 
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=63)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-UpstreamModel = Annotated[str, msgspec.Meta(max_length=200)]
-Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
-Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
-Percent = Annotated[str, msgspec.Meta(pattern=r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]{1,4})?)$")]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-Bound = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 POWERS_OF_TEN = frozenset(10**power for power in range(13))
 UNKNOWN_FIELD = re.compile(r"unknown field `(\w+)`")
 WANTS_TEXT = re.compile(r"Expected `str(?: \| null)?`, got `(float|int|bool)`")
@@ -45,153 +50,9 @@ class InvalidCatalog(ValueError):
         self.problems = problems
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    line: int = 0
-
-
-class UpstreamEntry(_Entry):
-    """A model server."""
-
-    name: Slug
-    protocol: Literal["openai", "anthropic", "predict", "oip"]
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+", max_length=500)]
-    api_key_env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    timeout_seconds: Seconds = 120
-    connect_timeout_seconds: Seconds = 5
-    first_byte_timeout_seconds: Seconds | None = None
-    idle_timeout_seconds: Seconds = 60
-    breaker_failures: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
-    breaker_open_seconds: Seconds = 10
-
-
-class TargetEntry(_Entry):
-    """One of several upstreams of a model."""
-
-    upstream: Slug
-    upstream_model: UpstreamModel = ""
-    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
-    priority: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
-
-
-class ModelEntry(_Entry):
-    """What customers name in ``model``. ``upstream`` is the short form of a list of one."""
-
-    name: Name
-    upstream: Slug = ""
-    upstream_model: UpstreamModel = ""
-    upstreams: list[TargetEntry] = []
-    retry: Literal["safe", "any"] = "safe"
-    version: Name = "1"
-    cache: dict[str, Any] = {}
-    metering: dict[str, Any] = {}
-    enabled: bool = True
-
-    @property
-    def targets(self) -> list[TargetEntry]:
-        """Where the model is served, however it was written."""
-        short = TargetEntry(upstream=self.upstream, upstream_model=self.upstream_model, line=self.line)
-        return self.upstreams or [short]
-
-
-class PriceEntry(_Entry):
-    """The prices of one model from an instant on."""
-
-    model: Name
-    input: Amount | None = None
-    cache_read: Amount | None = None
-    cache_write: Amount | None = None
-    cache_write_1h: Amount | None = None
-    output: Amount | None = None
-    units: Amount | None = None
-    per: int = 1_000_000
-    effective_from: datetime | None = None
-
-    def amounts(self) -> Iterator[tuple[str, Decimal]]:
-        """Yield each priced pool and its amount."""
-        for pool in BILLABLE:
-            amount = getattr(self, pool)
-            if amount is not None:
-                yield pool, Decimal(amount)
-
-
-class HitDiscountEntry(_Entry):
-    """A hit discount for a model or pool of its own, or from an instant on."""
-
-    outcome: Literal["exact", "coalesced", "semantic"]
-    percent: Percent
-    model: str = ""
-    pool: Literal["", "input", "cache_read", "cache_write", "cache_write_1h", "output", "units"] = ""
-    effective_from: datetime | None = None
-
-
-class LimitsEntry(_Entry):
-    """All limits of a plan; what is not named is not limited, and draining is as by default."""
-
-    requests_per_minute: Limit | None = None
-    tokens_per_minute: Limit | None = None
-    concurrent_requests: Limit | None = None
-    max_output_tokens: Limit | None = None
-    max_body_bytes: Limit | None = None
-    count_hits: bool = False
-    enable_cache: bool = True
-    drain_seconds: Bound = 30
-    drain_tokens: Bound = 4096
-
-    def values(self) -> dict[str, Any]:
-        """Return the limits as a plan's columns."""
-        stated: dict[str, Any] = msgspec.structs.asdict(self)
-        del stated["line"]
-        return stated
-
-
-class BudgetEntry(_Entry):
-    """A budget of a tenant. Those of its keys are not in the file, as its keys are not."""
-
-    period: Literal["day", "month"] = "month"
-    soft: Amount | None = None
-    hard: Amount | None = None
-    webhook_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$", max_length=500)] = ""
-    email: Annotated[str, msgspec.Meta(pattern=r"^([^@\s]+@[^@\s]+)?$", max_length=254)] = ""
-
-    @property
-    def amounts(self) -> tuple[Decimal | None, Decimal | None]:
-        """Return the soft amount and the hard one."""
-        soft, hard = (None if text is None else Decimal(text) for text in (self.soft, self.hard))
-        return soft, hard
-
-
-class PlanEntry(_Entry):
-    """A plan; its prices, discounts and limits are entries of their own. Without limits it keeps those it has."""
-
-    name: Slug
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
-    prices: list[PriceEntry] = []
-    hit_discounts: list[HitDiscountEntry] = []
-    limits: LimitsEntry | None = None
-
-
-class TenantEntry(_Entry):
-    """A tenant, the plan it is on, and its budgets."""
-
-    slug: Slug
-    name: Name
-    plan: Slug
-    billing_email: str = ""
-    billing_address: str = ""
-    budgets: list[BudgetEntry] = []
-
-
-class CatalogFile(NamedTuple):
-    """A whole file, understood."""
-
-    upstreams: list[UpstreamEntry]
-    models: list[ModelEntry]
-    plans: list[PlanEntry]
-    tenants: list[TenantEntry]
-
-
-SECTIONS: dict[str, type[_Entry]] = {
+SECTIONS: dict[str, type[Entry]] = {
     "upstreams": UpstreamEntry,
+    "pools": PoolEntry,
     "models": ModelEntry,
     "plans": PlanEntry,
     "tenants": TenantEntry,
@@ -260,7 +121,7 @@ class _Reader:
             self.lines[field] = key_node.start_mark.line + 1
         return mapping
 
-    def _section(self, document: dict[str, Any], name: str, entry: type[_Entry]) -> list[Any]:
+    def _section(self, document: dict[str, Any], name: str, entry: type[Entry]) -> list[Any]:
         items = document.get(name) or []
         if not isinstance(items, list):
             self._report(f".{name}", "must be a list.")
@@ -274,7 +135,7 @@ class _Reader:
             known.add(identity or "")
         return [made for made in entries if made is not None]
 
-    def _entry(self, item: Any, path: str, entry: type[_Entry]) -> Any:
+    def _entry(self, item: Any, path: str, entry: type[Entry]) -> Any:
         if isinstance(item, dict):
             item = dict(item)
             if entry is ModelEntry:
@@ -289,6 +150,8 @@ class _Reader:
                     item["limits"] = self._entry(item["limits"], f"{path}.limits", LimitsEntry)
             if entry is TenantEntry:
                 item["budgets"] = self._budgets(item.get("budgets"), f"{path}.budgets")
+                if item.get("pools") is not None:
+                    item["pools"] = self._memberships(item["pools"], f"{path}.pools")
         try:
             made = msgspec.convert(item, entry)
         except msgspec.ValidationError as error:
@@ -307,7 +170,7 @@ class _Reader:
         elif "upstreams" in model and "upstream_model" in model:
             self._report(f"{path}.upstream_model", "stands beside each upstream in the list.")
 
-    def _children(self, items: Any, path: str, entry: type[_Entry]) -> list[Any]:
+    def _children(self, items: Any, path: str, entry: type[Entry]) -> list[Any]:
         if items is None:
             return []
         if not isinstance(items, list):
@@ -324,6 +187,15 @@ class _Reader:
                 self.problems.append(Problem(budget.line, "budgets", f"{budget.period} is given twice."))
             periods.add(budget.period)
         return budgets
+
+    def _memberships(self, items: Any, path: str) -> list[Any]:
+        memberships = self._children(items, path, MembershipEntry)
+        pools: set[str] = set()
+        for membership in memberships:
+            if membership.pool in pools:
+                self.problems.append(Problem(membership.line, "pools", f"{membership.pool} is given twice."))
+            pools.add(membership.pool)
+        return memberships
 
     def _hit_discounts(self, value: Any, path: str) -> list[Any]:
         if not isinstance(value, dict):
@@ -382,7 +254,7 @@ class _Reader:
         self.problems.append(Problem(self.lines.get(nearest, 1), path.lstrip("."), message))
 
 
-def _remedied(message: str, entry: type[_Entry]) -> str:
+def _remedied(message: str, entry: type[Entry]) -> str:
     if UNKNOWN_FIELD.search(message):
         known = ", ".join(name for name in entry.__struct_fields__ if name != "line")
         return f"unknown field; there are {known}."

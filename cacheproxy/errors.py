@@ -10,7 +10,9 @@ CacheError
 ├── UnknownModel         404  unknown_model
 ├── TooManyInvalidations 429  too_many_invalidations
 ├── UnfitRequests        400  unfit_requests
-└── ContentNotKept       409  content_not_kept
+├── ContentNotKept       409  content_not_kept
+├── UnknownPool          404  unknown_pool
+└── NotAMember           409  not_a_member
 """
 
 
@@ -88,4 +90,18 @@ class ContentNotKept(CacheError):
     """The tenant does not let its requests be kept, so there are none to send again."""
 
     code = "content_not_kept"
+    status = 409
+
+
+class UnknownPool(CacheError):
+    """No pool has that name."""
+
+    code = "unknown_pool"
+    status = 404
+
+
+class NotAMember(CacheError):
+    """A tenant cannot leave a pool that it is not in."""
+
+    code = "not_a_member"
     status = 409

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from tenants.models import Tenant
+from cacheproxy.policy import POOL_NAME
+from tenants.models import Tenant, new_cache_secret
 
 MAX_SECONDS = 86_400
 
@@ -213,11 +215,43 @@ class KeptRequest(models.Model):
         return f"{self.path} {self.model} ({self.times} times)"
 
 
+class CachePool(models.Model):
+    """What tenants join who share the answers of those models whose policy names it."""
+
+    name = models.CharField(
+        max_length=63,
+        unique=True,
+        validators=[
+            RegexValidator(
+                rf"{POOL_NAME}\Z", "Small letters, digits, - and _, beginning with one of the first two."
+            )
+        ],
+        help_text="As policies name it, for good.",
+    )
+    secret = models.BinaryField(default=new_cache_secret, editable=False)
+    pad_hits = models.BooleanField(
+        "hold hits back",
+        default=False,
+        db_default=False,
+        help_text="Another tenant's answer is given when it would have come from the upstream; streams stay private.",
+    )
+    made_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "pool"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class CacheInvalidation(models.Model):
     """An end of all answers of the cache that match all that is stated; of every one where nothing is.
 
     The row is the record of who ended what, and its number the *epoch* that gateways fold into keys. Rows are only
     ever added, one transaction after another (`invalidations.py`), so that numbers become visible in their order.
+    What a tenant ends of its own ends in its pools, too: a trigger adds a row for each.
+    Where an expression was stated (`matching`), it ends the answers of the `keys` that it was found to match.
     """
 
     class Via(models.TextChoices):
@@ -229,11 +263,16 @@ class CacheInvalidation(models.Model):
     tenant = models.ForeignKey(
         Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="cache_invalidations"
     )
+    pool = models.ForeignKey(
+        CachePool, on_delete=models.PROTECT, null=True, blank=True, related_name="invalidations"
+    )
     model = models.CharField(max_length=200, blank=True, default="")
     version = models.CharField(max_length=100, blank=True, default="")
     session = models.CharField(max_length=256, blank=True, default="")
     tag = models.CharField(max_length=128, blank=True, default="")
     key = models.CharField(max_length=67, blank=True, default="")
+    matching = models.CharField(max_length=1000, blank=True, default="", db_default="")
+    keys = ArrayField(models.CharField(max_length=67), default=list, db_default=[], editable=False)
     reason = models.CharField(max_length=500, blank=True, default="")
     made_by = models.CharField(max_length=200)
     via = models.CharField(max_length=7, choices=Via.choices)
@@ -244,6 +283,9 @@ class CacheInvalidation(models.Model):
         ordering = ["-epoch"]
         indexes = [models.Index(fields=["tenant", "made_at"], name="invalidation_by_tenant")]
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(tenant=None) | models.Q(pool=None), name="invalidation_of_tenant_or_pool"
+            ),
             models.CheckConstraint(
                 condition=models.Q(version="") | ~models.Q(model=""), name="invalidation_version_of_model"
             ),
@@ -256,6 +298,12 @@ class CacheInvalidation(models.Model):
                 name="invalidation_key_alone",
             ),
             models.CheckConstraint(
+                condition=models.Q(matching="", keys=[])
+                | models.Q(tenant__isnull=False, version="", session="", tag="", key="")
+                & ~models.Q(matching=""),
+                name="invalidation_matching_of_tenant",
+            ),
+            models.CheckConstraint(
                 condition=models.Q(via__in=["admin", "api", "command"]), name="invalidation_via_known"
             ),
         ]
@@ -263,7 +311,44 @@ class CacheInvalidation(models.Model):
     def __str__(self) -> str:
         stated = [
             f"{name} {value}"
-            for name in ("tenant", "model", "version", "session", "tag", "key")
+            for name in ("tenant", "pool", "model", "version", "session", "tag", "key", "matching")
             if (value := getattr(self, name))
         ]
+        if self.matching:
+            stated.append(f"{len(self.keys):,} answers")
         return ", ".join(stated) or "everything"
+
+
+class PoolMembership(models.Model):
+    """A tenant's stay in a pool, who agreed to it and who ended it. It stays on record."""
+
+    pool = models.ForeignKey(CachePool, on_delete=models.PROTECT, related_name="memberships")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="pool_memberships")
+    agreed_by = models.CharField(max_length=200, help_text="Who agreed for the tenant.")
+    joined_at = models.DateTimeField()
+    joined_by = models.CharField(max_length=200)
+    joined_via = models.CharField(max_length=7, choices=CacheInvalidation.Via.choices)
+    left_at = models.DateTimeField(null=True, blank=True)
+    left_by = models.CharField(max_length=200, blank=True, default="")
+    left_via = models.CharField(max_length=7, choices=CacheInvalidation.Via.choices, blank=True, default="")
+
+    class Meta:
+        ordering = ["pool", "-joined_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pool", "tenant"],
+                condition=models.Q(left_at=None),
+                name="pool_membership_once_at_a_time",
+            ),
+            models.CheckConstraint(condition=~models.Q(agreed_by=""), name="pool_membership_agreed"),
+            models.CheckConstraint(
+                condition=models.Q(left_at=None, left_by="", left_via="")
+                | models.Q(left_at__gte=models.F("joined_at"))
+                & ~models.Q(left_by="")
+                & ~models.Q(left_via=""),
+                name="pool_membership_left_whole",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant} in {self.pool}"

@@ -22,6 +22,8 @@ Path = Pointer
 Expression = str
 """A regular expression as RE2 takes it; at most 1000 characters."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+POOL_NAME = "^[a-z0-9][a-z0-9_-]*"
+PoolName = Annotated[str, msgspec.Meta(pattern=rf"{POOL_NAME}$", max_length=63)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -112,8 +114,10 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long after its end an answer is given while it is asked for again (RFC 5861)."""
     ttl_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
     """The share of the time to live by which it varies at random, so that entries do not expire together."""
-    scope: Literal["tenant", "key", "session"] = "tenant"
+    scope: Literal["tenant", "key", "session", "pool"] = "tenant"
     """Among whose calls an answer is shared."""
+    pool: PoolName | None = None
+    """Whose members share answers; for all other tenants the scope is their own."""
     volatile_fields: tuple[Pointer, ...] = ()
     """Paths into the request, to what never decides the answer, as a timestamp."""
     round_digits: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
@@ -136,6 +140,12 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     semantic: Semantic | None = None
     tasks: tuple[Task, ...] = ()
     """The first whose conditions hold decides; where none does, the policy itself."""
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """The names of all pools in it."""
+        stated = (self.pool, *(task.policy.get("pool") for task in self.tasks))
+        return frozenset(name for name in stated if name is not None)
 
     @property
     def kept_stale_seconds(self) -> int:
@@ -172,6 +182,7 @@ def parse_cache_policy(value: object, name: str = "cache") -> CachePolicy:
     """
     policy: CachePolicy = _converted(value, CachePolicy, name)
     _check_sensitive(policy.sensitive, f"{name}.sensitive")
+    _check_pool(policy, name)
     if policy.refreshes and not policy.coalesce:
         ahead = "early_refresh and stale_while_revalidate_seconds"
         raise PolicyError(f"{name}.coalesce: {ahead} need it: one call asks again for all.")
@@ -205,6 +216,13 @@ def _check_sensitive(sensitive: Sensitive | None, name: str) -> None:
         raise PolicyError(f"{name}: say what it is, in detect, patterns or fields.")
     for pattern, expression in sensitive.patterns.items():
         _check_expression(expression, f"{name}.patterns.{pattern}")
+
+
+def _check_pool(policy: CachePolicy, name: str) -> None:
+    if (policy.scope == "pool") != (policy.pool is not None):
+        raise PolicyError(f"{name}.pool: scope: pool and the pool's name go together.")
+    if policy.scope == "pool" and policy.semantic is not None:
+        raise PolicyError(f"{name}.semantic: tenants of a pool share exact hits only; leave it out, or null.")
 
 
 def _check_task(policy: CachePolicy, task: Task, name: str) -> None:

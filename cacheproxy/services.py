@@ -1,7 +1,7 @@
 """Changes to the catalog: make what is stored match a file."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -16,18 +16,22 @@ from billing.models import Plan
 from billing.services.budgets import set_budget
 from billing.services.catalog import Replaced, set_hit_discount, set_price
 from billing.services.subscriptions import subscribe
-from cacheproxy.catalog_file import (
+from cacheproxy.catalog_entries import (
     BudgetEntry,
     CatalogFile,
+    MembershipEntry,
     ModelEntry,
     PlanEntry,
+    PoolEntry,
     TargetEntry,
     TenantEntry,
     UpstreamEntry,
 )
 from cacheproxy.errors import CatalogRefused
-from cacheproxy.models import ServedModel, Target, Upstream
+from cacheproxy.invalidations import Author
+from cacheproxy.models import CachePool, ServedModel, Target, Upstream
 from cacheproxy.policy import parse_cache_policy
+from cacheproxy.pools import join_pool, leave_pool, unknown_pools
 from cacheproxy.rules import ModelRules
 from cacheproxy.semantic.minilm.files import lacking
 from tenants.models import Tenant
@@ -37,7 +41,7 @@ WARNING = "!"
 
 
 class Change(NamedTuple):
-    """One line of the diff: ``+`` made or ``~`` changed, and what; ``!`` is a warning."""
+    """One line of the diff: ``+`` made, ``~`` changed or ``-`` ended, and what; ``!`` is a warning."""
 
     sign: str
     text: str
@@ -60,11 +64,14 @@ class _DryRun(Exception):
     """Undoes everything at the end of a dry run."""
 
 
-def apply_catalog(*, catalog: CatalogFile, now: datetime, dry_run: bool = False) -> list[Change]:
+def apply_catalog(
+    *, catalog: CatalogFile, author: Author, now: datetime, dry_run: bool = False
+) -> list[Change]:
     """Make the stored catalog match *catalog*, whole or not at all, and return what changed.
 
     What the file does not name stays as it is: nothing is deleted. Prices and discounts without an
-    ``effective_from`` hold from *now* on where they differ from those in force.
+    ``effective_from`` hold from *now* on where they differ from those in force. *author* is on record for who is in
+    which pool.
 
     Raises:
         CatalogRefused: an entry names what does not exist, or would rewrite what usage was rated with;
@@ -73,7 +80,7 @@ def apply_catalog(*, catalog: CatalogFile, now: datetime, dry_run: bool = False)
     changes: list[Change] = []
     try:
         with transaction.atomic():
-            _Application(changes, now).apply(catalog)
+            _Application(changes, author, now).apply(catalog)
             if dry_run:
                 raise _DryRun
     except _DryRun:
@@ -84,8 +91,9 @@ def apply_catalog(*, catalog: CatalogFile, now: datetime, dry_run: bool = False)
 class _Application:
     """One run over a file, inside one transaction."""
 
-    def __init__(self, changes: list[Change], now: datetime) -> None:
+    def __init__(self, changes: list[Change], author: Author, now: datetime) -> None:
         self.changes = changes
+        self.author = author
         self.now = now
 
     def apply(self, catalog: CatalogFile) -> None:
@@ -96,10 +104,12 @@ class _Application:
         self._check_protocols(catalog)
         self._check_encoders(catalog)
 
-    def _apply_entry(self, entry: UpstreamEntry | ModelEntry | PlanEntry | TenantEntry) -> None:
+    def _apply_entry(self, entry: UpstreamEntry | PoolEntry | ModelEntry | PlanEntry | TenantEntry) -> None:
         match entry:
             case UpstreamEntry():
                 self._upstream(entry)
+            case PoolEntry():
+                self._match(CachePool, {"name": entry.name}, {"pad_hits": entry.pad_hits})
             case ModelEntry():
                 self._model(entry)
             case PlanEntry():
@@ -123,6 +133,11 @@ class _Application:
 
     def _model(self, entry: ModelEntry) -> None:
         targets = [self._target(entry, target) for target in entry.targets]
+        if unknown := unknown_pools(parse_cache_policy(entry.cache)):
+            raise CatalogRefused(
+                f"line {entry.line}: models {entry.name}: cache.pool: there is no pool {unknown[0]!r}; "
+                "name it under pools."
+            )
         values = {
             "version": entry.version,
             "retry": entry.retry,
@@ -247,6 +262,28 @@ class _Application:
         for budget in entry.budgets:
             with _naming(budget.line):
                 self._budget(tenant, budget)
+        if entry.pools is not None:
+            self._pools(tenant, entry.pools)
+
+    def _pools(self, tenant: Tenant, entries: Sequence[MembershipEntry]) -> None:
+        """Let the tenant be in these pools and no others."""
+        known = {pool.name: pool for pool in CachePool.objects.all()}
+        for entry in entries:
+            pool = known.get(entry.pool)
+            if pool is None:
+                raise CatalogRefused(
+                    f"line {entry.line}: tenants {tenant.slug}: pools: there is no pool {entry.pool!r}; "
+                    "name it under pools."
+                )
+            if join_pool(
+                pool=pool, tenant=tenant, agreed_by=entry.agreed_by, author=self.author, now=self.now
+            ):
+                text = f"tenant {tenant.slug}: in pool {pool}, agreed by {entry.agreed_by}"
+                self.changes.append(Change("+", text))
+        stated = {entry.pool for entry in entries}
+        for membership in tenant.pool_memberships.filter(left_at=None).exclude(pool__name__in=stated):
+            leave_pool(pool=membership.pool, tenant=tenant, author=self.author, now=self.now)
+            self.changes.append(Change("-", f"tenant {tenant.slug}: left pool {membership.pool}"))
 
     def _budget(self, tenant: Tenant, entry: BudgetEntry) -> None:
         soft, hard = entry.amounts

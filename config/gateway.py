@@ -15,6 +15,7 @@ from cacheproxy.gateway.http.exchange import Exchange
 from cacheproxy.gateway.telemetry.exposition import CONTENT_TYPE
 from config import env
 from config.logging import configure
+from config.sealing import encryption_keys
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -62,25 +63,13 @@ def gateway_settings() -> GatewaySettings:
         max_cached_answer_bytes=env.integer("MAX_CACHED_ANSWER_BYTES", MAX_ANSWER_BYTES),
         cache_compress_from_bytes=env.integer("CACHE_COMPRESS_FROM_BYTES", COMPRESS_FROM_BYTES),
         cache_compression_level=env.integer("CACHE_COMPRESSION_LEVEL", COMPRESSION_LEVEL),
-        cache_encryption_keys=_encryption_keys(),
+        cache_encryption_keys=encryption_keys(),
         redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
         redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
         models_dir=str(env.home() / "models"),
         encoder_threads=env.integer("ENCODER_THREADS", 1),
         semantic_budget_seconds=env.integer("SEMANTIC_BUDGET_MS", 25) / 1000,
     )
-
-
-def _encryption_keys() -> str:
-    text = env.text("CACHE_ENCRYPTION_KEYS")
-    if text:
-        from cacheproxy.cache.sealing import BadKeys, Keyring  # its package is large
-
-        try:
-            Keyring.parse(text)
-        except BadKeys as problem:
-            raise env.MissingSetting(f"CACHE_ENCRYPTION_KEYS: {problem}") from problem
-    return text
 
 
 class Server:

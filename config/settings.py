@@ -7,6 +7,7 @@ import psycopg.conninfo
 
 from config import env
 from config.logging import logging_settings
+from config.sealing import encryption_keys
 
 ROOT = env.ROOT
 HOME: Path = env.home()
@@ -86,6 +87,7 @@ DATABASE_URL = env.text("DATABASE_URL", f"postgresql://postgres@/zerorate?host={
 DATABASE_ROLE = env.text("DATABASE_ROLE", env.DEFAULT_ROLE)
 DATABASES = {"default": _database(DATABASE_URL, DATABASE_ROLE)}
 REDIS_URL = env.text("REDIS_URL", f"unix://{HOME / 'redis' / 'redis.sock'}?db=0")
+CACHE_ENCRYPTION_KEYS = encryption_keys()
 BROKER_URL = env.text("BROKER_URL", REDIS_URL)
 
 LANGUAGE_CODE = "en"

@@ -70,6 +70,7 @@ SIDEBAR: list[dict[str, Any]] = [
         "Models & upstreams",
         _table("Models", "cacheproxy.servedmodel", "neurology"),
         _table("Upstreams", "cacheproxy.upstream", "dns"),
+        _table("Pools", "cacheproxy.cachepool", "hub"),
         _table("Cache statistics", "cacheproxy.cachestatistic", "cached"),
         _table("Invalidations", "cacheproxy.cacheinvalidation", "mop"),
     ),

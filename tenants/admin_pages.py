@@ -62,9 +62,11 @@ class Lever(forms.Form):
     is_rare: ClassVar[bool] = False
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
 
-    def __init__(self, *args: Any, row: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, row: Any, operator: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.row = row
+        self.operator = operator
+        """Who pulls it, for the record."""
 
     @classmethod
     def applies(cls, row: Any) -> bool:
@@ -105,7 +107,8 @@ class OperatorAdmin(UnfoldAdmin):
         if not lever.applies(row):
             messages.warning(request, f"“{lever.title}” does not apply to {row} as it stands.")
             return self._to_row(row)
-        form = lever(request.POST if request.method == "POST" else None, row=row)
+        posted = request.POST if request.method == "POST" else None
+        form = lever(posted, row=row, operator=request.user.get_username())
         if form.is_valid() and (told := self._pull(request, form)):
             return told
         return self.page(request, "admin/lever.html", lever.title, row=row, form=form)

@@ -17,12 +17,12 @@ from rest_framework.response import Response
 from cacheproxy.api.staff import TenantOrStaffView
 from cacheproxy.errors import EmptySelection
 from cacheproxy.invalidations import Author, Selection, invalidate
-from cacheproxy.models import CacheInvalidation
+from cacheproxy.models import CacheInvalidation, CachePool
 from tenants.api.query import Query
 from tenants.models import Scope, Tenant, User
 
 API = CacheInvalidation.Via.API
-PLACES = ("model", "version", "session", "tag", "key")
+PLACES = ("model", "version", "session", "tag", "key", "matching")
 
 
 class Pages(CursorPagination):
@@ -52,8 +52,13 @@ class InvalidationRequest(Query):
     key = serializers.CharField(
         required=False, max_length=80, help_text="One answer, as shown in `x-zerorate-key`."
     )
+    matching = serializers.CharField(
+        required=False,
+        max_length=1000,
+        help_text="An RE2 expression: answers whose question it finds in the semantic tier.",
+    )
     everything = serializers.BooleanField(
-        default=False, help_text="Needed where no model, session, tag or key is stated."
+        default=False, help_text="Needed where no model, session, tag, key or expression is stated."
     )
     reason = serializers.CharField(required=False, max_length=500, help_text="Kept with the record.")
 
@@ -77,11 +82,21 @@ class InvalidationSummary(serializers.ModelSerializer[CacheInvalidation]):
     tenant = serializers.SlugRelatedField[Tenant](
         slug_field="slug", read_only=True, allow_null=True, help_text="Null: every tenant's answers."
     )
+    pool = serializers.SlugRelatedField[CachePool](
+        slug_field="name", read_only=True, allow_null=True, help_text="Told to staff: whose members' answers."
+    )
+    answers = serializers.SerializerMethodField(
+        help_text="How many answers the expression `matching` found and ended; null where none was stated."
+    )
     made_by = serializers.SerializerMethodField(help_text="The key; `operator` where it was the provider.")
 
     class Meta:
         model = CacheInvalidation
-        fields = ("epoch", "tenant", *PLACES, "reason", "made_by", "via", "made_at")
+        fields = ("epoch", "tenant", "pool", *PLACES, "answers", "reason", "made_by", "via", "made_at")
+
+    def get_answers(self, invalidation: CacheInvalidation) -> int | None:
+        """Return how many, where they were looked for."""
+        return len(invalidation.keys) if invalidation.matching else None
 
     def get_made_by(self, invalidation: CacheInvalidation) -> str:
         """Return who it was, as far as the one who asks may know."""
@@ -107,7 +122,7 @@ class InvalidationsView(TenantOrStaffView, ListAPIView[CacheInvalidation]):
 
     def get_queryset(self) -> QuerySet[CacheInvalidation]:
         """Return those that the caller may see."""
-        rows = CacheInvalidation.objects.select_related("tenant")
+        rows = CacheInvalidation.objects.select_related("tenant", "pool")
         return rows if self.request.auth is None else rows.filter(tenant=self.tenant)
 
     @extend_schema(
@@ -123,7 +138,7 @@ class InvalidationsView(TenantOrStaffView, ListAPIView[CacheInvalidation]):
         tenant = self.named_tenant(stated.get("tenant"))
         if tenant is not None and not places and not stated["everything"] and request.auth is not None:
             raise EmptySelection(
-                "Name a model, session, tag or key; or send “everything” as true for all your answers."
+                "Name a model, session, tag, key or expression; or send “everything” as true for all your answers."
             )
         made = invalidate(
             selection=Selection(tenant, **places),

@@ -39,6 +39,8 @@ class StoredAnswer(msgspec.Struct, gc=False):
     """How long the upstream took to give it; 0: that is not known."""
     tagged: Tagged | None = None
     """By what it can be invalidated beside its key."""
+    paid_by: int = 0
+    """The tenant whose call paid for it, in a pool; 0: no other tenant can get it."""
     memo: Any = None
     """Room for its reader to keep what it worked out of the rest."""
 

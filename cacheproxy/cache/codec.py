@@ -1,7 +1,7 @@
 """A stored answer as bytes, for a tier outside this process.
 
-A fixed head, big-endian, in the clear, then the facts, the answer's own headers and its tags, and its body as it
-came, wrapped as `at_rest.py` does it.
+A fixed head, big-endian, in the clear, then the facts, the answer's own headers, its tags and who paid for it,
+and its body as it came, wrapped as `at_rest.py` does it.
 
 ====================  =====  ==========================================================
 magic ``zra5``        4      the version of this layout
@@ -16,7 +16,7 @@ output_reasoning      8
 units                 8
 took_us               8      what the upstream took; 0: not known
 quality               1      index into ``QUALITIES``
-notes_size            4      bytes of headers and tags that follow, as MessagePack
+notes_size            4      bytes of headers, tags and payer that follow, as MessagePack
 ====================  =====  ==========================================================
 """
 
@@ -42,7 +42,15 @@ _TIMES = struct.Struct(">qqq")
 _FACTS = struct.Struct(">16s5qqqqBI")
 _WRAPPED_AT = _PREFIX.size + _TIMES.size
 _encode_notes = msgspec.msgpack.Encoder().encode
-_decode_notes = msgspec.msgpack.Decoder(tuple[Headers, Tagged | None]).decode
+
+
+class _Notes(msgspec.Struct, array_like=True):
+    headers: Headers
+    tagged: Tagged | None = None
+    paid_by: int = 0
+
+
+_decode_notes = msgspec.msgpack.Decoder(_Notes).decode
 
 
 class AnswerCodec:
@@ -77,7 +85,7 @@ class AnswerCodec:
 
 def encode_answer(at_rest: AtRest, key: bytes, answer: StoredAnswer) -> bytes:
     """Return *answer* as bytes to be kept under *key*."""
-    notes = _encode_notes((answer.headers, answer.tagged))
+    notes = _encode_notes((answer.headers, answer.tagged, answer.paid_by))
     facts = _FACTS.pack(
         answer.source_event.bytes,
         *answer.pools,
@@ -122,11 +130,12 @@ def _read(times: bytes, payload: bytes) -> StoredAnswer:
     source, *counts, quality, size = _FACTS.unpack_from(payload)
     *pools, output_reasoning, units, took_us = counts
     body_at = _FACTS.size + size
-    headers, tagged = _decode_notes(payload[_FACTS.size : body_at])
+    notes = _decode_notes(payload[_FACTS.size : body_at])
     return StoredAnswer(
         body=payload[body_at:],
-        headers=headers,
-        tagged=tagged,
+        headers=notes.headers,
+        tagged=notes.tagged,
+        paid_by=notes.paid_by,
         source_event=UUID(bytes=source),
         stored_at_ms=stored_at_ms,
         expires_at_ms=expires_at_ms,

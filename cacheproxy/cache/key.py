@@ -3,6 +3,8 @@
 import hmac
 
 KEY_VERSION = "k1"
+KEY_BYTES = 67
+"""What follows in the name of a flight says whose calls share it."""
 
 
 def answer_key(

@@ -168,9 +168,9 @@ class Door:
             raise ModelNotFound(name)
         return model
 
-    def era(self, access: Access, model: Model, tags: tuple[str, ...]) -> Era:
+    def era(self, owner: int, model: Model, tags: tuple[str, ...]) -> Era:
         """Return what lasts for these calls until the next invalidation that may concern them."""
-        return self._catalog.epochs.era(access.tenant_id, model.name, model.version, tags)
+        return self._catalog.epochs.era(owner, model.name, model.version, tags)
 
     def is_current(self, model: Model) -> bool:
         """Return whether *model* is still what the catalog says."""

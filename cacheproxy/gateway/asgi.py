@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cacheproxy.cache.at_rest import AtRest
 from cacheproxy.cache.codec import AnswerCodec
 from cacheproxy.cache.memory import MemoryCache
 from cacheproxy.cache.redis import RedisCache
 from cacheproxy.cache.sightings import Sightings
 from cacheproxy.cache.tiers import Tiers
 from cacheproxy.gateway.admission import Door
+from cacheproxy.gateway.at_rest import at_rest_of
 from cacheproxy.gateway.call import Call, ClientGone, Header, Receive, Send, read_headers
 from cacheproxy.gateway.catalog.catalog import Catalog
 from cacheproxy.gateway.catalog.feed import Feed
@@ -87,7 +87,7 @@ class Gateway:
         self._observer = Observer(self.metrics, self._tally, kept_requests, log_calls=settings.log_calls)
         self._redis = self._link(settings.redis_budget_seconds, settings.redis_late_allowed)
         self._spool_redis = self._link(SPOOL_BUDGET_SECONDS)
-        self._at_rest = _at_rest(settings)
+        self._at_rest = at_rest_of(settings)
         self._tiers = self._build_tiers()
         self._catalog.epochs.on_key = self._tiers.discard
         self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
@@ -320,19 +320,6 @@ class Gateway:
     def _link(self, budget_seconds: float, late_allowed: int = NEVER) -> RedisLink | None:
         url = self._settings.redis_url
         return open_link(url, budget_seconds=budget_seconds, late_allowed=late_allowed) if url else None
-
-
-def _at_rest(settings: GatewaySettings) -> AtRest:
-    keyring = None
-    if settings.cache_encryption_keys:
-        from cacheproxy.cache.sealing import Keyring  # its package is large
-
-        keyring = Keyring.parse(settings.cache_encryption_keys)
-    return AtRest(
-        compress_from_bytes=settings.cache_compress_from_bytes,
-        level=settings.cache_compression_level,
-        keyring=keyring,
-    )
 
 
 def _tracing(settings: GatewaySettings) -> "Tracing | None":

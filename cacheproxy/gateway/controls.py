@@ -69,6 +69,11 @@ class Controls(NamedTuple):
         return not (self.no_cache or self.no_store)
 
     @property
+    def dates(self) -> bool:
+        """Whether the client says anything of when an answer may have been stored."""
+        return self.limits_age or self.max_stale_seconds is not None
+
+    @property
     def limits_age(self) -> bool:
         """Whether not every answer is fresh enough that the policy takes for fresh."""
         return self.max_age_seconds is not None or self.min_fresh_seconds is not None

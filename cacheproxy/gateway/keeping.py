@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cacheproxy.cache.answer import StoredAnswer
+from cacheproxy.gateway.pooling import anonymous
 from cacheproxy.gateway.understanding import Ask
 from cacheproxy.protocols import document
 from cacheproxy.protocols.request import Answer
@@ -24,7 +25,7 @@ Value = TypeVar("Value")
 async def screened(ask: Ask) -> Ask:
     """Return the call; as one that is not to be kept or shared where its request says what must not be kept."""
     rules = ask.facts.rules
-    if rules.screen is None or rules.masks or not ask.may_store:
+    if rules.screen is None or _masks(ask) or not ask.may_store:
         return ask
     found = await _apart(len(ask.body), lambda: _finds(rules, ask.request().document))
     return ask.unkept() if found else ask
@@ -35,11 +36,19 @@ async def to_keep(ask: Ask, parsed: Any, answer: Answer) -> Answer | None:
     rules = ask.facts.rules
     if not ask.may_store:
         return None
-    if not rules.chooses:
-        return answer
-    if not rules.keep(ask.dialect, parsed, len(answer.body)):
-        return None
-    return await _apart(len(answer.body), lambda: _without_sensitive(rules, parsed, answer))
+    kept: Answer | None = answer
+    if rules.chooses:
+        if not rules.keep(ask.dialect, parsed, len(answer.body)):
+            return None
+        kept = await _apart(len(answer.body), lambda: _without_sensitive(ask, parsed, answer))
+    if ask.facts.pool is None or kept is None:
+        return kept
+    told = anonymous(ask.dialect, parsed)
+    return (
+        kept
+        if told is parsed
+        else kept._replace(body=await _apart(len(answer.body), lambda: document.write(told)))
+    )
 
 
 async def items_to_keep(
@@ -67,18 +76,23 @@ def still_marked(given: Answer, stored: StoredAnswer) -> Answer:
     return given._replace(headers=(*given.headers, *marks)) if marks else given
 
 
+def _masks(ask: Ask) -> bool:
+    """Return whether what is sensitive is blotted out; a pool gets nothing of what has any."""
+    return ask.facts.rules.masks and ask.facts.pool is None
+
+
 def _finds(rules: Rules, said: Any) -> bool:
     return rules.screen is not None and rules.screen.finds(said)
 
 
-def _without_sensitive(rules: Rules, parsed: Any, answer: Answer) -> Answer | None:
-    screen = rules.screen
+def _without_sensitive(ask: Ask, parsed: Any, answer: Answer) -> Answer | None:
+    screen = ask.facts.rules.screen
     if screen is None:
         return answer
     written = _is_written(answer, parsed)
     if not screen.finds_in_answer(parsed) and (written or not screen.finds(answer.body)):
         return answer
-    masked = screen.masked(parsed) if written and rules.masks else None
+    masked = screen.masked(parsed) if written and _masks(ask) else None
     if masked is None:
         return None
     body = masked.said.encode() if isinstance(masked.said, str) else document.write(masked.said)

@@ -18,7 +18,7 @@ from cacheproxy.cache.key import answer_key
 from cacheproxy.cache.tiers import expiry_ms
 from cacheproxy.gateway.admission import Caller, Door
 from cacheproxy.gateway.call import Call, Header
-from cacheproxy.gateway.catalog.catalog import Access, Model
+from cacheproxy.gateway.catalog.catalog import Access, Model, Pool
 from cacheproxy.gateway.catalog.tariff import Tariff
 from cacheproxy.gateway.controls import PLAIN, Controls, controls_of, has_controls, merge, without_controls
 from cacheproxy.gateway.errors import BadRequest
@@ -50,6 +50,10 @@ class Facts(NamedTuple):
     """Once it is over, the answer is kept elsewhere."""
     controls: Controls = PLAIN
     """What the body itself says about the cache, as LiteLLM's clients do."""
+    pool: Pool | None = None
+    """Whose members share the answer; None where it is the tenant's alone."""
+    pads: bool = False
+    """Whether a hit may have to be held back."""
 
 
 class Ask(NamedTuple):
@@ -86,6 +90,8 @@ class Ask(NamedTuple):
 
     def is_young_enough(self, stored: StoredAnswer, now_ms: int) -> bool:
         """Return whether the client takes an answer of this age, and none of its tags was invalidated since."""
+        if stored.paid_by and self.controls.only_if_cached and self.is_anothers(stored):
+            return False  # or a client could ask every second, and leave nothing of its own behind
         if self.controls is not PLAIN and not _is_within(self.controls, stored, now_ms):
             return False
         return not self.has_ended(stored)
@@ -93,6 +99,25 @@ class Ask(NamedTuple):
     def has_ended(self, stored: StoredAnswer) -> bool:
         """Return whether one of the tags of an answer was invalidated since it was asked for."""
         return stored.tagged is not None and self.facts.era.ends(stored.tagged)
+
+    def is_anothers(self, stored: StoredAnswer) -> bool:
+        """Return whether another tenant of the pool paid for an answer."""
+        return stored.paid_by not in (0, self.caller.access.tenant_id)
+
+    @property
+    def flight(self) -> bytes | None:
+        """The name under which identical calls make one upstream call: the key, and in a pool whose calls they are.
+
+        A follower of another tenant's call would know that it is being made.
+        """
+        key = self.facts.key
+        return key if key is None or self.facts.pool is None else self.flight_of(key)
+
+    def flight_of(self, key: bytes) -> bytes:
+        """Return that name for the key of an item."""
+        if self.facts.pool is None:
+            return key
+        return key + sha256(b"%b@%d" % (key, self.caller.access.tenant_id)).hexdigest().encode()
 
     @property
     def stale_seconds(self) -> int:
@@ -128,8 +153,8 @@ class Ask(NamedTuple):
     def batch(self, request: InferenceRequest) -> Batch | None:
         """Return the request as a batch whose items are kept one by one, or None."""
         policy = self.facts.rules.policy
-        if self.facts.key is None or not policy.batches:
-            return None
+        if self.facts.key is None or not policy.batches or self.facts.pads:
+            return None  # where hits are held back, a list of which a part is there must not be quicker
         return self.dialect.batch(request, policy.batch)
 
     def key_of(self, item: InferenceRequest) -> bytes:
@@ -139,8 +164,9 @@ class Ask(NamedTuple):
     def name_of(self, request: InferenceRequest) -> bytes:
         """Return the key of this request, or one very like it, as it was before any key was invalidated by itself."""
         facts = self.facts
+        access = self.caller.access
         name = _name(
-            facts.model, facts.rules, self.dialect, request, self.caller.access, self.controls, facts.era
+            facts.model, facts.rules, self.dialect, request, access, self.controls, facts.era, facts.pool
         )
         assert name is not None, "what is like a request that may be kept may be kept"
         return name
@@ -183,13 +209,14 @@ class Ask(NamedTuple):
             quality=quality,
             took_us=took_us,
             tagged=self._tagged,
+            paid_by=0 if self.facts.pool is None else self.caller.access.tenant_id,
         )
 
     @property
     def _tagged(self) -> Tagged | None:
         if not self.controls.tags:
             return None
-        return Tagged(self.caller.access.tenant_id, self.facts.era.began, self.controls.tags)
+        return Tagged(self.facts.era.owner, self.facts.era.began, self.controls.tags)
 
     def request(self) -> InferenceRequest:
         """Return the parsed body, which is not kept between calls."""
@@ -213,7 +240,8 @@ class Understanding:
         access = caller.access
         said = tuple([call.headers.get(header) for header in call.route.dialect.read_headers])
         digest = sha256(body).digest()
-        scope = (access.api_key_id, access.cache_secret, controls.session, controls.namespace, controls.tags)
+        sharing = access.sharing if controls is PLAIN or not controls.dates else access.cache_secret
+        scope = (access.api_key_id, sharing, controls.session, controls.namespace, controls.tags)
         name = (scope, caller.enable_cache, call.path, said, digest)
         facts, parsed = self._remembered.get(name), None
         if facts is None or facts.era.is_over or not self._door.is_current(facts.model):
@@ -231,8 +259,9 @@ class Understanding:
         dialect = call.route.dialect
         model = self._door.model(request.model, dialect.protocol)
         rules = model.rules.of(dialect.visible(request)) if model.rules.tasks else model.rules.base
-        era = self._door.era(access, model, rules.policy.tags)
-        name = _name(model, rules, dialect, request, access, controls, era)
+        pool = _pool(rules.policy, access, controls, dialect, request)
+        era = self._door.era(access.tenant_id if pool is None else pool.owner, model, rules.policy.tags)
+        name = _name(model, rules, dialect, request, access, controls, era, pool)
         return Facts(
             model,
             rules,
@@ -242,6 +271,8 @@ class Understanding:
             dialect.output_limit(request),
             era,
             stated,
+            pool,
+            pool is not None and pool.pad_hits,
         )
 
     def _remember(self, name: tuple[object, ...], facts: Facts) -> None:
@@ -279,6 +310,23 @@ def _stated_in(call: Call, request: InferenceRequest) -> tuple[Controls, Inferen
     return controls_of(request.document), plain
 
 
+def _pool(
+    policy: CachePolicy, access: Access, controls: Controls, dialect: Dialect, request: InferenceRequest
+) -> Pool | None:
+    """Return the pool that shares the answer; None where it is the tenant's own.
+
+    So are those of a session, of a namespace, and those whose ids a client goes on with; and where a client says
+    what age it takes, for by that it could search for the age of another's. A stream that was held back would come
+    all at once: it stays private where hits are.
+    """
+    if policy.pool is None or controls.session or controls.namespace:
+        return None
+    if controls.dates or dialect.is_addressed(request):
+        return None
+    pool = access.pool(policy.pool)
+    return None if pool is not None and pool.pad_hits and request.stream else pool
+
+
 def _name(
     model: Model,
     rules: Rules,
@@ -287,9 +335,10 @@ def _name(
     access: Access,
     controls: Controls,
     era: Era,
+    pool: Pool | None,
 ) -> bytes | None:
     policy = rules.policy
-    scope = _scope(policy, access, controls)
+    scope = _scope(policy, access, controls) if pool is None else b"pool:%d/" % pool.id
     if scope is None or not policy.enabled or not dialect.cacheable(request):
         return None
     if rules.chooses and not rules.take(dialect, request):
@@ -299,7 +348,7 @@ def _name(
     if policy.file_field is not None:
         request = dialect.about_file(request, policy.file_field)
     return answer_key(
-        secret=access.cache_secret,
+        secret=access.cache_secret if pool is None else pool.secret,
         scope=scope + rules.reading + _epoch(era, controls),
         model=model.name,
         version=model.version,

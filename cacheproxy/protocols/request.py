@@ -156,6 +156,10 @@ class Dialect(Protocol):
         """Headers of an answer, beside its content type, without which it could not be read."""
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """Fields of an answer's document that say which computation it came from, and when."""
+
+    @property
     def default_temperature(self) -> float | None:
         """At which a request is sampled that names no temperature; None where answers are not sampled."""
 
@@ -195,6 +199,9 @@ class Dialect(Protocol):
 
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return whether the answer depends on the request alone: no stored state, no search."""
+
+    def is_addressed(self, request: InferenceRequest) -> bool:
+        """Return whether a client may go on from the answer's ids, which then have to be its own."""
 
     def wording(self, request: InferenceRequest) -> Wording | None:
         """Return the request as a question that may be worded otherwise.
@@ -275,6 +282,7 @@ class JsonDialect:
     surface = ""
     read_headers: tuple[bytes, ...] = ()
     kept_headers: tuple[bytes, ...] = ()
+    identity: tuple[str, ...] = ()
     default_temperature: float | None = None
     id_header = b""
 
@@ -293,6 +301,10 @@ class JsonDialect:
     def cacheable(self, request: InferenceRequest) -> bool:
         """Return True: the answer depends on the request, or its model's cache is off."""
         return True
+
+    def is_addressed(self, request: InferenceRequest) -> bool:
+        """Return False: ids are for logs only."""
+        return False
 
     def wording(self, request: InferenceRequest) -> Wording | None:
         """Return None: the surface has no turns."""

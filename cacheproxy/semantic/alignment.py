@@ -2,17 +2,32 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import combinations
+from typing import NamedTuple
 
-from cacheproxy.semantic.lexicon import COORDINATORS, DETERMINERS, ROLES
+from cacheproxy.semantic.lexicon import COORDINATORS, DETERMINERS, DIRECTED_ROLES
+from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
 
 MIN_SPELLING = 6
 """Letters from which one more, less, other or exchanged letter is a slip; shorter words differ on purpose."""
+MAX_EDITS = 3
+MAX_APART = 0.3
+"""The share of their words in which near copies differ."""
+CLOSE = 0.8
+"""The share of content words that questions have in common from which on their order is compared."""
 MIN_KINSHIP = 5
 """Letters that kin must share from their start, as "invest" and "investor"."""
+
+
+class Edit(NamedTuple):
+    """Words that stand where others stand; either may be none."""
+
+    new: Sequence[Word]
+    stored: Sequence[Word]
 
 
 class Pair:
@@ -21,7 +36,8 @@ class Pair:
     def __init__(self, new: Question, stored: Question) -> None:
         self.new = new
         self.stored = stored
-        self.same = new.words == stored.words
+        # What is found must not depend on which is stored: the one that sorts first is always looked at first.
+        self._turned = [word.text for word in new.words] > [word.text for word in stored.words]
 
     @cached_property
     def matches(self) -> list[tuple[int, int]]:
@@ -29,25 +45,9 @@ class Pair:
 
         A word answers one of its own stem, else a slip of the pen or a relative; the n-th its n-th.
         """
-        places: defaultdict[str, list[int]] = defaultdict(list)
-        for at, word in reversed(list(enumerate(self.stored.words))):
-            if word.content:
-                places[word.stem].append(at)
-        matches, rest = [], []
-        for at, word in enumerate(self.new.words):
-            if word.content and places[word.stem]:
-                matches.append((at, places[word.stem].pop()))
-            elif word.content:
-                rest.append(at)
-        free = sorted(at for left in places.values() for at in left)
-        for at in rest:
-            near = next(
-                (other for other in free if alike(self.new.words[at], self.stored.words[other])), None
-            )
-            if near is not None:
-                free.remove(near)
-                matches.append((at, near))
-        return sorted(matches)
+        if self._turned:
+            return sorted((at, other) for other, at in _matches(self.stored.words, self.new.words))
+        return _matches(self.new.words, self.stored.words)
 
     @cached_property
     def left_new(self) -> list[Word]:
@@ -61,6 +61,41 @@ class Pair:
         matched = {at for _, at in self.matches}
         return [word for at, word in enumerate(self.stored.words) if word.content and at not in matched]
 
+    @cached_property
+    def close(self) -> bool:
+        """Return whether the two have nearly the same content words, whatever their order."""
+        left = max(len(self.left_new), len(self.left_stored))
+        return len(self.matches) >= CLOSE * (len(self.matches) + left)
+
+    @cached_property
+    def edits(self) -> list[Edit]:
+        """Return what makes one question the other, in order."""
+        if self._turned:
+            return [Edit(other, word) for word, other in _edits(self.stored.words, self.new.words)]
+        return _edits(self.new.words, self.stored.words)
+
+    @cached_property
+    def apart(self) -> float:
+        """Return the share of the words that the edits exchange, put in or leave out."""
+        words = len(self.new.words) + len(self.stored.words)
+        return sum(len(edit.new) + len(edit.stored) for edit in self.edits) / max(words, 1)
+
+    @property
+    def near_copies(self) -> bool:
+        """Return whether the questions are the same but for a place or two."""
+        return len(self.edits) <= MAX_EDITS and self.apart <= MAX_APART
+
+    def aligned(self, at: int, other: int) -> bool:
+        """Return whether a word of the new question and one of the stored stand beside words that answer each other."""
+        before = [match for match in self.matches if match[0] < at]
+        after = [match for match in self.matches if match[0] > at]
+        last = max((place for _, place in self.matches if place < other), default=None)
+        following = min((place for _, place in self.matches if place > other), default=None)
+        return not self.matches or any(
+            beside and beside[0][1] == place
+            for beside, place in ((before[-1:], last), (after[:1], following))
+        )
+
     def inversions(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         """Yield every two matches that stand in another order in the stored question."""
         for first, second in combinations(self.matches, 2):
@@ -70,19 +105,24 @@ class Pair:
     def turns(self, first: tuple[int, int], second: tuple[int, int]) -> bool:
         """Return whether two inverted matches have exchanged places, as in "A beats B" and "B beats A".
 
-        They have where each took the other's role, where something stands between them in both questions, and
-        where nothing does in either ("milk chocolate"). They have not where one floats ("fast", "online"),
-        where each keeps a role of its own ("to Paris from London"), and in a list ("cats and dogs"). What is
-        left is a phrase that moved ("the price of gold", "the gold price").
+        They have where each took the other's role, and, of words without one, where something stands between them
+        in both questions, or nothing in either ("milk chocolate"). They have not where one floats ("fast",
+        "online"), where each keeps a role of its own ("to Paris from London"), and in a list ("cats and dogs").
+        What is left is a phrase that moved ("the price of gold", "the gold price"). In questions that say much else
+        in other words an order tells nothing, but for that of names.
         """
         new, stored = self.new.words, self.stored.words
         left, right = new[first[0]], new[second[0]]
         if left.floats or right.floats or left.text[0].isdigit() != right.text[0].isdigit():
             return False
+        if not (self.close or (left.name and right.name)):
+            return False
         roles = left.role, right.role
         others = stored[first[1]].role, stored[second[1]].role
-        if roles[0] != roles[1] and (roles == others or roles == others[::-1]):
-            return roles != others
+        if roles[0] != roles[1]:
+            return roles == others[::-1] and (self.close or not DIRECTED_ROLES.isdisjoint(roles))
+        if roles != others:
+            return False
         if _listed(new, first[0], second[0]) and _listed(stored, second[1], first[1]):
             return False
         if second[0] - first[0] == 1 == first[1] - second[1]:
@@ -90,10 +130,36 @@ class Pair:
         return not _between(new, first[0], second[0]).isdisjoint(_between(stored, second[1], first[1]))
 
 
+def _matches(new: Sequence[Word], stored: Sequence[Word]) -> list[tuple[int, int]]:
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for at, word in reversed(list(enumerate(stored))):
+        if word.content:
+            places[word.stem].append(at)
+    matches, rest = [], []
+    for at, word in enumerate(new):
+        if word.content and places[word.stem]:
+            matches.append((at, places[word.stem].pop()))
+        elif word.content:
+            rest.append(at)
+    free = sorted(at for left in places.values() for at in left)
+    for at in rest:
+        near = next((other for other in free if alike(new[at], stored[other])), None)
+        if near is not None:
+            free.remove(near)
+            matches.append((at, near))
+    return sorted(matches)
+
+
+def _edits(new: Sequence[Word], stored: Sequence[Word]) -> list[Edit]:
+    stems, others = [word.stem for word in new], [word.stem for word in stored]
+    codes = SequenceMatcher(None, stems, others, autojunk=False).get_opcodes()
+    return [Edit(new[h:i], stored[j:k]) for kind, h, i, j, k in codes if kind != "equal"]
+
+
 def alike(word: Word, other: Word) -> bool:
     """Return whether two words are one word, misspelt, or a word and its derivation; never so for names."""
     left, right = word.text, other.text
-    if word.name and other.name:
+    if (word.name and other.name) or opposed(word, other):
         return False
     if min(len(left), len(right)) >= MIN_SPELLING and left[0] == right[0] and one_slip(left, right):
         return True
@@ -120,12 +186,8 @@ def _shared_start(left: str, right: str) -> int:
 
 
 def _between(words: Sequence[Word], first: int, second: int) -> set[str]:
-    """Return the stems between two places that are no mere article or preposition."""
-    return {
-        word.stem
-        for word in words[first + 1 : second]
-        if word.text not in DETERMINERS and word.text not in ROLES
-    }
+    """Return the stems of the content words between two places."""
+    return {word.stem for word in words[first + 1 : second] if word.content}
 
 
 def _listed(words: Sequence[Word], first: int, second: int) -> bool:

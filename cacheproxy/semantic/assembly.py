@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from cacheproxy.gateway.at_rest import at_rest_of
 from cacheproxy.gateway.catalog.catalog import Model
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.upstreams.failover import Upstreams
 from cacheproxy.semantic.budget.ledger import Ledger
 from cacheproxy.semantic.embedding import Embedder, Remembering
+from cacheproxy.semantic.kept import Keeping
 from cacheproxy.semantic.remote import RemoteEmbedder
 from cacheproxy.semantic.store import Store
 from cacheproxy.semantic.tier import Judge, Reading, SemanticTier
@@ -63,7 +65,14 @@ async def assembled(
     writer = Writer(store)
     ledger = Ledger(settings, lambda: datetime.now(UTC), draw=draw)
     tier = SemanticTier(
-        store=store, writer=writer, ledger=ledger, judge=judge, unpack=unpack, local=local, remote=remote
+        store=store,
+        writer=writer,
+        ledger=ledger,
+        keeping=Keeping(at_rest_of(settings)),
+        judge=judge,
+        unpack=unpack,
+        local=local,
+        remote=remote,
     )
     await store.start()
     await writer.start()

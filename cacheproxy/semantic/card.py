@@ -3,15 +3,37 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-SHARES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
+Scores = NDArray[np.floating[Any]]
+Labels = NDArray[np.bool_]
+SHARES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50, 0.60)
+BANDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+"""Of scores, for the table of how right they are; from 0.7 on those of the error budget."""
 NORMAL_95 = 1.6449
 """The standard normal deviate that 95 % lie below."""
+
+
+class Traffic(NamedTuple):
+    """What a verifier is calibrated for. The rest of the look-ups have no candidate that is anywhere near."""
+
+    rewordings: float
+    """The share of the look-ups that ask again, in other words, what is stored."""
+    near_misses: float
+    """The share whose best candidate is about the same subject and another question."""
+
+
+class Limits(NamedTuple):
+    """What the threshold must keep."""
+
+    budget: float
+    """Wrong hits, as a share of the look-ups."""
+    wrong_of_hits: float
 
 
 class Point(NamedTuple):
@@ -23,22 +45,34 @@ class Point(NamedTuple):
     wrong: int
     recall: float
     """The share of the duplicates that hit."""
+    false_rate: float
+    """The share of the others that hit."""
 
     @property
     def wrong_of_hits(self) -> float:
-        """Return the share of the hits that are wrong."""
+        """Return the share of the hits that are wrong, among these pairs."""
         return self.wrong / self.hits if self.hits else 0.0
 
+    def wrong_of_lookups_in(self, traffic: Traffic) -> float:
+        """Return the share of the look-ups that hit and are wrong, in *traffic* of such pairs."""
+        return traffic.near_misses * self.false_rate
 
-def points(scores: NDArray[np.floating[Any]], labels: NDArray[np.bool_]) -> list[Point]:
-    """Return what each score does as the threshold, from the highest down."""
+    def wrong_of_hits_in(self, traffic: Traffic) -> float:
+        """Return the share of the hits that are wrong, in *traffic* of such pairs."""
+        wrong = self.wrong_of_lookups_in(traffic)
+        hits = wrong + traffic.rewordings * self.recall
+        return wrong / hits if hits else 0.0
+
+
+def points(scores: Scores, labels: Labels) -> list[Point]:
+    """Return what each score above 0 does as the threshold, from the highest down."""
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(labels[order])
-    total = int(labels.sum())
+    same, others = int(labels.sum()), int((~labels).sum())
     return [
-        Point(float(scores[at]), rank, rank - int(found), int(found) / total)
+        Point(float(scores[at]), rank, rank - int(found), int(found) / same, (rank - int(found)) / others)
         for rank, (at, found) in enumerate(zip(order, right, strict=True), 1)
-        if np.isfinite(scores[at])
+        if scores[at] > 0
     ]
 
 
@@ -47,13 +81,18 @@ def at_recall(curve: Sequence[Point], share: float) -> Point | None:
     return next((point for point in curve if point.recall >= share), None)
 
 
-def within_budget(curve: Sequence[Point], near_misses: int, share: float, budget: float) -> Point | None:
-    """Return the lowest threshold at which wrong hits stay within *budget*, a share of all look-ups.
+def lowest_within(curve: Sequence[Point], others: int, traffic: Traffic, limits: Limits) -> Point | None:
+    """Return the lowest threshold that keeps *limits* in *traffic*; *others* is how many pairs are no duplicates.
 
-    Of the traffic's look-ups, *share* are near misses, as are *near_misses* of the labelled pairs: a question of the
-    same subject is stored, and another one. With 95 % confidence: what counts is the upper end of Wilson's interval.
+    With 95 % confidence: what counts is the upper end of Wilson's interval of the false rate.
     """
-    kept = [point for point in curve if share * upper_bound(point.wrong, near_misses) <= budget]
+    kept = [
+        point
+        for point in curve
+        if (sure := point._replace(false_rate=upper_bound(point.wrong, others)))
+        and sure.wrong_of_lookups_in(traffic) <= limits.budget
+        and sure.wrong_of_hits_in(traffic) <= limits.wrong_of_hits
+    ]
     return kept[-1] if kept else None
 
 
@@ -65,27 +104,42 @@ def upper_bound(count: int, total: int) -> float:
     return (middle + spread) / (1 + z * z / total)
 
 
-def table(curve: Sequence[Point], bare: Sequence[Point], lookups: int) -> str:
+def table(curve: Sequence[Point], bare: Sequence[Point], traffic: Traffic) -> str:
     """Return a Markdown table: duplicates hit against wrong hits, beside a bare threshold on the cosine."""
     lines = [
-        "| duplicates hit | score ≥ | wrong per 100 hits | per 100 look-ups | a bare cosine: wrong per 100 hits |",
-        "|---:|---:|---:|---:|---:|",
+        "| duplicates hit | score ≥ | wrong of 100 hits | bare cosine | in traffic, of 100 look-ups | of 100 hits |",
+        "|---:|---:|---:|---:|---:|---:|",
     ]
     for share in SHARES:
         point, plain = at_recall(curve, share), at_recall(bare, share)
         if point is not None and plain is not None:
             lines.append(
                 f"| {share:.0%} | {point.threshold:.3f} | {100 * point.wrong_of_hits:.1f}"
-                f" | {100 * point.wrong / lookups:.2f} | {100 * plain.wrong_of_hits:.1f} |"
+                f" | {100 * plain.wrong_of_hits:.1f} | {100 * point.wrong_of_lookups_in(traffic):.2f}"
+                f" | {100 * point.wrong_of_hits_in(traffic):.1f} |"
             )
     return "\n".join(lines)
 
 
-def refusals_table(refusals: Sequence[str | None], labels: NDArray[np.bool_]) -> str:
+def reliability(scores: Scores, labels: Labels, traffic: Traffic) -> str:
+    """Return a Markdown table: what scores say, and what the labels do, as *traffic* mixes them."""
+    weights = np.where(labels, traffic.rewordings / labels.sum(), traffic.near_misses / (~labels).sum())
+    lines = ["| score | pairs | wrong by the score | wrong by the labels |", "|---|---:|---:|---:|"]
+    for low, high in pairwise(BANDS):
+        band = (scores > low) & (scores <= high)
+        if band.any():
+            said, found = (np.average(1 - each[band], weights=weights[band]) for each in (scores, labels))
+            lines.append(
+                f"| {low:.2f}–{high:.2f} | {band.sum():,} | {100 * said:.1f} % | {100 * found:.1f} % |"
+            )
+    return "\n".join(lines)
+
+
+def refusals_table(refusals: Sequence[str | None], labels: Labels) -> str:
     """Return a Markdown table of what each guard refused first."""
     counts = Counter(zip(refusals, labels.tolist(), strict=True))
     lines = ["| guard | different questions refused | duplicates refused |", "|---|---:|---:|"]
-    words = dict.fromkeys(refusal for refusal in refusals if refusal)
+    words = sorted({refusal for refusal in refusals if refusal}, key=lambda word: -counts[word, False])
     return "\n".join(
         lines + [f"| {word} | {counts[word, False]:,} | {counts[word, True]:,} |" for word in words]
     )
@@ -93,15 +147,17 @@ def refusals_table(refusals: Sequence[str | None], labels: NDArray[np.bool_]) ->
 
 def plot(curve: Sequence[Point], bare: Sequence[Point], chosen: Point, path: Path) -> None:
     """Draw error against the share of duplicates hit."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for label, each in (("bare cosine", bare), ("verifier", curve)):
-        shown = [point for point in each if point.hits >= 100]
+        shown = [point for point in each if point.hits >= 100][::50]
         axes.plot([100 * p.recall for p in shown], [100 * p.wrong_of_hits for p in shown], label=label)
     axes.plot(100 * chosen.recall, 100 * chosen.wrong_of_hits, "o", color="black", label="default threshold")
-    axes.set(xlabel="duplicates hit, %", ylabel="wrong per 100 hits", xlim=(0, 65), ylim=(0, 30))
+    axes.set(xlabel="duplicates hit, %", ylabel="wrong per 100 hits", xlim=(0, 75), ylim=(0, 35))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120, metadata={"Software": None} if path.suffix == ".png" else None)
+    with mpl.rc_context({"svg.hashsalt": "verifier", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -21,11 +21,11 @@ IDENTIFIER = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 FORMULA = re.compile(
-    r"[\w.)]+\s*(?:(?:[=<>^*×÷≤≥≠±]+)\s*[\w.(-]+|\+\s*[\d(]+[\w.]*|(?<=\d)\s*[-/]\s*\d[\w.]*|(?<=\))\s*[-+/]\s*[\w.(]+)"
+    r"[\w.)]+\s*(?:(?:[=<>^*×÷≤≥≠±]+)\s*[\w.(-]+|\+\s*[\d(]+[\w.]*|(?<=\d)(?:\s+-\s+|\s*/\s*)\d[\w.]*|(?<=\))\s*[-+/]\s*[\w.(]+)"
     r"|[√∑∫]\s*[\w.(]+|\b\w\s*[-+/*]\s*\w\b(?=\s*[=?.]|$)"
 )
 SPACE = re.compile(r"\s+")
-GAPS = re.compile(r"[\s-]+")
+GAPS = re.compile(r"[\s.-]+")
 
 
 def quotations(text: str) -> list[str]:
@@ -40,7 +40,7 @@ def identifiers(text: str) -> list[str]:
 
 
 def squeeze(text: str) -> str:
-    """Return *text* without spaces and hyphens, so that "iPhone 6", "iPhone-6" and "iPhone6" are one."""
+    """Return *text* without spaces, hyphens and stops, so that "iPhone 6", "iPhone-6" and "iPhone6" are one."""
     return GAPS.sub("", text)
 
 

@@ -21,6 +21,7 @@ NAMES = (
     "worst_of_left", "left_of_shorter",
     "same_asking", "other_asking", "same_first", "same_persons", "function_left_min", "function_left_max",
     "turned", "names_left", "same_last", "negations_apart", "numbers_shared",
+    "edits", "apart", "longest_edit_min", "longest_edit_max", "exchanged", "put_in",
 )  # fmt: skip
 """Of the figures that texts give, in their order; those of the sketches follow, then the territory's."""
 
@@ -40,6 +41,7 @@ def figures(
         *_overlap(pair, knowledge),
         *_leftovers(pair, knowledge),
         *_asking(pair),
+        *_edits(pair),
     ]
     return np.concatenate(
         [
@@ -114,6 +116,22 @@ def _asking(pair: Pair) -> list[float]:
         _last(new.words) == _last(stored.words),
         abs(new.negations - stored.negations),
         len(set(new.numbers) & set(stored.numbers)),
+    ]
+
+
+def _edits(pair: Pair) -> list[float]:
+    """Return in how many places they differ, by how much, and how often by content exchanged or put in."""
+    sides = [
+        sorted((sum(word.content for word in edit.new), sum(word.content for word in edit.stored)))
+        for edit in pair.edits
+    ]
+    return [
+        len(sides),
+        pair.apart,
+        max((less for less, _ in sides), default=0),
+        max((more for _, more in sides), default=0),
+        sum(less > 0 for less, _ in sides),
+        sum(less == 0 < more for less, more in sides),
     ]
 
 

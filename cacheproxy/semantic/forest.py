@@ -38,11 +38,12 @@ class Forest:
         return float(self._value[node].sum(dtype=np.float64))
 
 
-def pack(trees: Sequence[Mapping[str, Any]]) -> Arrays:
-    """Return LightGBM's *trees* (the `tree_info` of `dump_model`) as arrays."""
+def pack(forests: Sequence[Sequence[Mapping[str, Any]]]) -> Arrays:
+    """Return the mean of LightGBM's *forests*, each the `tree_info` of a `dump_model`, as arrays."""
     nodes: list[_Node] = []
-    roots = [_add(tree["tree_structure"], nodes) for tree in trees]
-    depth = max(_depth(tree["tree_structure"]) for tree in trees)
+    trees = [tree["tree_structure"] for forest in forests for tree in forest]
+    roots = [_add(tree, nodes) for tree in trees]
+    depth = max(_depth(tree) for tree in trees)
     feature, threshold, left, right, value = (np.array(column) for column in zip(*nodes, strict=True))
     return {
         "roots": np.array(roots, np.int32),
@@ -50,7 +51,7 @@ def pack(trees: Sequence[Mapping[str, Any]]) -> Arrays:
         "threshold": threshold.astype(np.float32),
         "left": left.astype(np.int32),
         "right": right.astype(np.int32),
-        "value": value.astype(np.float32),
+        "value": (value / len(forests)).astype(np.float32),
         "depth": np.array(depth, np.int16),
     }
 

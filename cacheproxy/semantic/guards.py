@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 from cacheproxy.semantic.alignment import Pair
-from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, PRONOUNS
+from cacheproxy.semantic.edits import (
+    decides,
+    exchanges_asking,
+    exchanges_content,
+    exchanges_tense,
+    turns_verb,
+)
+from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, OPPOSED_ROLES, PRONOUNS
 from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
@@ -21,8 +28,11 @@ on questions."""
 def same_language(pair: Pair) -> bool:
     """Return whether both are written in one script and language, and name the same languages."""
     new, stored = pair.new, pair.stored
-    if new.scripts != stored.scripts or new.languages_named != stored.languages_named:
+    if ({*new.scripts} ^ {*stored.scripts}) - {"latin"}:
         return False
+    for one, other in ((new, stored), (stored, new)):
+        if not {*one.languages_named} <= {word.text for word in other.words}:
+            return False
     return new.language == stored.language or not (new.language and stored.language)
 
 
@@ -56,8 +66,9 @@ def same_units(pair: Pair) -> bool:
 
 
 def same_dates(pair: Pair) -> bool:
-    """Return whether days, months, times and relative dates agree."""
-    return pair.new.dates == pair.stored.dates
+    """Return whether days, months and relative dates agree, and how often, where both say it."""
+    often, other = pair.new.frequencies, pair.stored.frequencies
+    return pair.new.dates == pair.stored.dates and (often == other or not (often and other))
 
 
 def same_negation(pair: Pair) -> bool:
@@ -76,22 +87,32 @@ def same_negation(pair: Pair) -> bool:
 
 
 def no_opposites(pair: Pair) -> bool:
-    """Return whether no word of one stands against its opposite in the other."""
+    """Return whether no word of one stands where its opposite stands in the other, but where a no makes up for it."""
+    if pair.new.negations != pair.stored.negations:
+        return True
     new, stored = {word.stem for word in pair.new.words}, {word.stem for word in pair.stored.words}
-    return not opposed(new - stored, stored - new)
+    only_stored = [(at, word) for at, word in enumerate(pair.stored.words) if word.stem not in new]
+    return not any(
+        opposed(word, other) and (pair.close or pair.aligned(at, place))
+        for at, word in enumerate(pair.new.words)
+        if word.stem not in stored
+        for place, other in only_stored
+    )
 
 
 def same_direction(pair: Pair) -> bool:
     """Return whether no word changes between from and to, before and after, over and under, with and without…"""
     new, stored = pair.new.words, pair.stored.words
-    roles = ((new[at].role, stored[other].role) for at, other in pair.matches)
-    return all(role == other or not {role, other} <= DIRECTED_ROLES for role, other in roles)
+    roles = [{new[at].role, stored[other].role} for at, other in pair.matches]
+    return not any(len(both) == 2 and both <= opposed for both in roles for opposed in OPPOSED_ROLES)
 
 
 def same_order(pair: Pair) -> bool:
     """Return whether the words that both share, and the persons they speak of, come in an order that means the same."""
     if any(pair.turns(first, second) for first, second in pair.inversions()):
         return False
+    if not pair.close:
+        return True
     new, stored = _persons(pair.new.words), _persons(pair.stored.words)
     shared = [person for person in new if person in stored]
     return all(stored.index(first) < stored.index(second) for first, second in combinations(shared, 2))
@@ -106,10 +127,21 @@ def same_names(pair: Pair) -> bool:
     new, stored = _unmet_names(pair.left_new, pair.stored), _unmet_names(pair.left_stored, pair.new)
     if not new and not stored:
         return True
-    anchored = any(pair.new.words[at].name for at, _ in pair.matches) or bool(pair.new.numbers)
+    anchored = any(pair.new.words[at].name for at, _ in pair.matches) or not {*pair.new.numbers}.isdisjoint(
+        pair.stored.numbers
+    )
     directed = any(word.role in DIRECTED_ROLES for word in (*new, *stored))
     listed = _in_list(new, pair.new.words) or _in_list(stored, pair.stored.words)
     return anchored and not directed and not listed and not (new and stored)
+
+
+def same_in_place(pair: Pair) -> bool:
+    """Return whether what near copies differ in leaves the question what it is."""
+    if not pair.near_copies:
+        return True
+    if turns_verb(pair) or decides(pair) or (len(pair.edits) == 1 and exchanges_content(pair.edits[0])):
+        return False
+    return not any(exchanges_tense(edit) or exchanges_asking(edit) for edit in pair.edits)
 
 
 def short_enough(pair: Pair) -> bool:
@@ -131,6 +163,7 @@ GUARDS: Mapping[str, Guard] = {
     "direction": same_direction,
     "order": same_order,
     "name": same_names,
+    "edit": same_in_place,
     "length": short_enough,
 }
 """The word for each guard → the guard, the cheap ones first."""

@@ -24,7 +24,7 @@ class Knowledge:
 
     def rarity(self, stem: str) -> float:
         """Return the inverse document frequency of *stem*, 0 to 1; 1 for one never seen."""
-        return self._rarity.get(crc32(stem.encode()), self._most) / self._most
+        return float(self._rarity.get(crc32(stem.encode()), self._most)) / self._most
 
     def likeness(self, left: Sequence[str], right: Sequence[str]) -> Floats:
         """Return how near in meaning each word of *left* is to each of *right*, -1 to 1; 0 for unknown words."""

@@ -62,7 +62,9 @@ IMPLICIT_NEGATORS = words("""
     unable fail fails failed failing failure refuse refuses refused decline declines declined reject rejects rejected
     deny denies denied impossible lack lacks lacking missing forbid forbidden prevent prevents prevented prohibited
     avoid stop stops stopped stopping wrong illegal invalid unavailable broken trouble problem problems issue issues
-    instead other except unless but
+    instead other except unless lost lose loses losing gone forgot forget forgotten absent empty blank free skip ignore
+    exclude excluding excluded excludes disable disabled off remove removed rather error errors crash crashes crashing
+    stuck freeze freezes frozen down dead expired vanished disappeared blank zero neglect hardly barely cancel cancelled
 """)
 """Words in which a negation may hide: they may, but need not, stand for one in the other text."""
 
@@ -115,6 +117,8 @@ ROLES = groups("""
     of
     in inside within
     on upon
+    outside
+    during while
     at
     for
     with
@@ -133,7 +137,20 @@ ROLES = groups("""
 """Prepositions, each under the first of its kin: the role that what follows them has."""
 
 DIRECTED_ROLES = words("from to by than before after over under against without")
-"""Roles that turn a question round when they are exchanged."""
+"""Roles in which a name that the other question lacks decides."""
+OPPOSED_ROLES = [
+    words(line)
+    for line in (
+        "from to",
+        "before after during",
+        "over under",
+        "with without",
+        "for against",
+        "in outside",
+        "on off",
+    )
+]
+"""Roles of which one never stands for another."""
 
 COORDINATORS = words("and or vs versus & / ,")
 FLOATING = words("""

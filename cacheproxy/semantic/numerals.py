@@ -19,7 +19,7 @@ UNITS = groups("""
     cent cents
     km kms kilometer kilometers kilometre kilometres
     mile miles mi
-    meter meters metre metres
+    meter meters metre metres m
     cm cms centimeter centimeters centimetre centimetres
     mm millimeter millimeters millimetre millimetres
     foot feet ft
@@ -100,11 +100,11 @@ SMALL_NUMBERS = {
 }
 MULTIPLIERS = {
     "hundred": 100, "thousand": 1000, "k": 1000, "lakh": 100_000, "lakhs": 100_000, "lac": 100_000, "million": 10**6,
-    "m": 10**6, "crore": 10**7, "crores": 10**7, "billion": 10**9, "bn": 10**9, "trillion": 10**12,
+    "crore": 10**7, "crores": 10**7, "billion": 10**9, "bn": 10**9, "trillion": 10**12,
 }  # fmt: skip
 FRACTIONS = {
     "half": "0.5", "halves": "0.5", "quarter": "0.25", "twice": "x2", "double": "x2", "triple": "x3", "dozen": "12",
-    "thrice": "x3", "couple": "2",
+    "thrice": "x3",
 }  # fmt: skip
 ORDINALS = {
     word: value

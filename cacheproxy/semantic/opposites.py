@@ -4,9 +4,9 @@ A line holds two sides; any word of the one opposes any of the other, whatever t
 round ("legal", "illegal") is not listed: `opposed` knows prefixes.
 """
 
-from collections.abc import Set as AbstractSet
+from functools import lru_cache
 
-from cacheproxy.semantic.words import stem
+from cacheproxy.semantic.words import Word, stem
 
 TURNED_ROUND = """
 buy bought purchase | sell sold sale
@@ -24,7 +24,7 @@ add added insert | remove delete subtract
 create | delete destroy
 best better good greatest top | worst worse bad poorest
 most | least fewest
-more | less fewer
+more over above exceed | less fewer under below
 maximum max maximize maximise maximal highest largest biggest | minimum min minimize minimise minimal lowest smallest
 high higher highest | low lower lowest
 big bigger biggest large larger largest | small smaller smallest tiny
@@ -49,7 +49,13 @@ safe | dangerous
 allow permit | forbid forbidden ban block prohibit
 accept approve | reject refuse decline
 send sent | receive
-give gave given lend lent | take took taken borrow
+lend lent | borrow
+give gave given | receive
+teach taught | learn
+in into | out
+on | off
+clockwise | counterclockwise
+come came | go went
 love like | hate dislike
 win won winner | lose lost loser
 push | pull
@@ -144,13 +150,12 @@ absorb | emit
 convex | concave
 acid | base alkaline
 supply | demand
-forget forgot | remember
 built build | demolish
 promote | demote
 freezing | boiling
 monthly | yearly annually annual weekly daily
 weekly | daily
-all every both everything | none neither some nothing half
+all every both everything whole entire | none neither some nothing half part partial
 买 | 卖
 大 | 小
 多 | 少
@@ -158,7 +163,7 @@ all every both everything | none neither some nothing half
 上 | 下
 开 | 关
 """
-PREFIXES = ("un", "in", "im", "il", "ir", "dis", "de", "non", "mis", "anti")
+PREFIXES = ("un", "in", "im", "il", "ir", "dis", "de", "non", "mis", "anti", "counter")
 """What turns a word round that it stands before."""
 EXCHANGED = (
     ("in", "out"), ("up", "down"), ("im", "ex"), ("in", "ex"), ("in", "de"), ("en", "de"), ("over", "under"),
@@ -183,18 +188,19 @@ def _sides() -> dict[str, set[str]]:
 OPPOSED = _sides()
 
 
-def opposed(left: AbstractSet[str], right: AbstractSet[str]) -> bool:
-    """Return whether one of the stems *left* is the opposite of one of *right*."""
-    return any(
-        not OPPOSED.get(one, set()).isdisjoint(right) or not _turned(one).isdisjoint(right) for one in left
-    ) or any(not _turned(one).isdisjoint(left) for one in right)
+def opposed(one: Word, other: Word) -> bool:
+    """Return whether one of the words is the opposite of the other."""
+    return (
+        other.stem in OPPOSED.get(one.stem, ())
+        or other.stem in _turned(one.text)
+        or one.stem in _turned(other.text)
+    )
 
 
-def _turned(word: str) -> set[str]:
-    """Return what *word* becomes where its prefix is taken off or exchanged."""
-    turned = {word.removeprefix(prefix) for prefix in PREFIXES if word.startswith(prefix)}
+@lru_cache(maxsize=16_384)
+def _turned(text: str) -> frozenset[str]:
+    """Return the stems of what a word becomes where its prefix is taken off or exchanged."""
+    turned = {text.removeprefix(prefix) for prefix in PREFIXES if text.startswith(prefix)}
     for pair in EXCHANGED:
-        for one, other in (pair, pair[::-1]):
-            if word.startswith(one):
-                turned.add(other + word.removeprefix(one))
-    return {each for each in turned if len(each) >= LEAST_REST and each != word}
+        turned |= {new + text.removeprefix(old) for old, new in (pair, pair[::-1]) if text.startswith(old)}
+    return frozenset(stem(each) for each in turned if len(each) >= LEAST_REST)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
+from cacheproxy.semantic.lexicon import groups
 from cacheproxy.semantic.numerals import (
     DURATIONS,
     FRACTIONS,
@@ -27,6 +28,8 @@ SECONDS_FOLLOW = {"a", "per", "every", "each", "one", "in", "/"}
 NUMERAL = re.compile(r"\d+(?:[.,:]\d+)*")
 ISO_DATE = re.compile(r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\b")
 CLOCK = re.compile(r"\b(\d{1,2})(?::(\d{2}))?\s*([ap])\.?m\b\.?", re.IGNORECASE)
+MILLIONS = re.compile(r"([$€£¥₹₽]\s?\d[\d.,]*)\s?m\b")
+"""An m that stands for millions; beside other numbers it stands for metres."""
 ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
 ROMAN = re.compile(rf"\b(?:{'|'.join(ROMAN_NUMERALS)})\b")
 AMBIGUOUS_MONTHS = {"may", "march", "mar"}
@@ -34,18 +37,33 @@ HAN_NUMBER = re.compile(rf"[{''.join(HAN_DIGITS)}{''.join(HAN_MULTIPLIERS)}]+")
 HAN_PLAIN = {"一", "千万", "万一", "十分", "百度", "一一", "万"}
 """Han numerals that are more often part of a word than a number."""
 MARKS = re.compile(r"°\s?[cf]\b|[$€£¥₹₽%°]")
+NUMBER_WORDS = {"st", "nd", "rd", "th", *SMALL_NUMBERS, *MULTIPLIERS, *FRACTIONS, *ORDINALS, *UNITS}
 PIECE = re.compile(rf"{NUMERAL.pattern}|{MARKS.pattern}|[^\W\d_]+|[^\w\s]")
-RELATIVE = {"last", "next", "this", "past", "previous", "coming", "every"}
+RELATIVE = groups("""
+    last past previous
+    next coming upcoming following
+    this current
+""")
+EACH = {"every", "each", "per"}
+FREQUENCIES = groups("""
+    hour hourly
+    day daily
+    week weekly
+    month monthly
+    year yearly annual annually
+""")
 
 
 def numbers(text: str) -> list[str]:
     """Return the numbers of a lower-case *text* in order, written in figures or in words, each in one spelling.
 
-    Ordinals carry a `#`; a bare "one" is a pronoun more often than a number and left out.
+    Ordinals carry a `#`. A bare "one" is a pronoun more often than a number and left out, as is the one in "one day",
+    which is "a day".
     """
     text = ROMAN.sub(lambda match: ROMAN_NUMERALS[match[0].lower()], text)
-    text = ORDINAL.sub(r" #\1 ", CLOCK.sub(_clock, ISO_DATE.sub(r" ", text)))
-    return [fact for fact, _ in _numbers_and_units(PIECE.findall(text)) if fact] + han_numbers(text)
+    text = ISO_DATE.sub(r" ", text)
+    found = _numbers_and_units(_pieces(text))
+    return [fact for fact, unit in found if fact and not (fact == "1" and unit)] + han_numbers(text)
 
 
 def measures(text: str) -> list[tuple[str, str]]:
@@ -53,8 +71,7 @@ def measures(text: str) -> list[tuple[str, str]]:
 
     Durations and money count only beside a number: "a day" and "rupee notes" say little.
     """
-    pieces = PIECE.findall(ORDINAL.sub(r" #\1 ", CLOCK.sub(_clock, text)))
-    found = [(number, unit) for number, unit in _numbers_and_units(pieces) if unit]
+    found = [(number, unit) for number, unit in _numbers_and_units(_pieces(text)) if unit]
     return sorted({(number, unit) for number, unit in found if number or unit not in DURATIONS | MONEY})
 
 
@@ -65,20 +82,32 @@ def dates(text: str, words: Sequence[str], capitals: frozenset[str]) -> list[str
     """
     found = [f"{int(y)}-{int(m)}-{int(d)}" for y, m, d in ISO_DATE.findall(text)]
     found += [word for word in HAN_DATES if word in text]
-    for before, word in pairwise(["", *words]):
+    for before, word in pairwise(("", *words)):
         if word in WEEKDAYS or word.removesuffix("s") in WEEKDAYS:
             found.append(f"weekday{WEEKDAYS[word if word in WEEKDAYS else word.removesuffix('s')]}")
         elif word in RELATIVE_DAYS and word not in {"now", "currently"}:
             found.append(word)
         elif before in RELATIVE and (word in UNITS and UNITS[word] in DURATIONS):
-            found.append(f"{before} {UNITS[word]}")
+            found.append(f"{RELATIVE[before]} {UNITS[word]}")
     found += [f"month{month}" for month in _months(words, capitals)]
     return sorted(found)
+
+
+def frequencies(words: Sequence[str]) -> list[str]:
+    """Return how often something happens or is due, as *words* say it: the period, sorted."""
+    found = {word for before, word in pairwise(words) if before in EACH and word in FREQUENCIES}
+    found |= {word for word in words if FREQUENCIES.get(word, word) != word}
+    return sorted({FREQUENCIES[word] for word in found})
 
 
 def han_numbers(text: str) -> list[str]:
     """Return the numbers that *text* writes in Han numerals."""
     return [str(_han(run)) for run in HAN_NUMBER.findall(text) if run not in HAN_PLAIN]
+
+
+def counts(word: str) -> bool:
+    """Return whether a lower-case *word* is a number, a part of one or a unit."""
+    return word[0].isdigit() or word in NUMBER_WORDS
 
 
 def _numbers_and_units(pieces: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -89,7 +118,11 @@ def _numbers_and_units(pieces: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not number:
             unit = UNITS.get(pieces[at].replace(" ", ""), "")
             at += 1
-            if unit and unit != "second" and not (_is_sign(pieces[at - 1]) and _number(pieces, at)[0]):
+            if (
+                unit
+                and unit not in {"second", "meter"}
+                and not (_is_sign(pieces[at - 1]) and _number(pieces, at)[0])
+            ):
                 yield "", unit
             money = unit if unit and _is_sign(pieces[at - 1]) else ""
             continue
@@ -100,12 +133,18 @@ def _numbers_and_units(pieces: Sequence[str]) -> Iterator[tuple[str, str]]:
         money = ""
 
 
+def _pieces(text: str) -> list[str]:
+    return PIECE.findall(ORDINAL.sub(r" #\1 ", CLOCK.sub(_clock, MILLIONS.sub(r"\1 million", text))))
+
+
 def _is_sign(piece: str) -> bool:
     return piece in "$€£¥₹₽"
 
 
 def _number(pieces: Sequence[str], at: int) -> tuple[str, int]:
     """Return the number that starts at *at*, or nothing, and where it ends."""
+    if at == len(pieces):
+        return "", at
     piece = pieces[at]
     if piece == "#" and at + 1 < len(pieces) and pieces[at + 1].isdigit():
         return f"#{int(pieces[at + 1])}", at + 2

@@ -14,10 +14,11 @@ from cacheproxy.semantic.lexicon import (
     LANGUAGE_NAMES,
     MEASURES,
     NEGATORS,
+    PLACES,
     WH_WORDS,
     words,
 )
-from cacheproxy.semantic.quantities import dates, measures, numbers
+from cacheproxy.semantic.quantities import dates, frequencies, measures, numbers
 from cacheproxy.semantic.words import Word, without_courtesies, words_of
 
 MAX_CHARACTERS = 8_192
@@ -51,6 +52,20 @@ LANGUAGES_OF = {
 }
 LANGUAGE_ROLES = {"in", "to", "into", "from"}
 """After which the name of a language says what is written, and not what something belongs to."""
+CAPITALISED = {"de"}
+"""Languages whose every noun has a capital."""
+PREFIXES = ("un", "dis", "non")
+AUXILIARIES = "do|does|did|is|are|was|were|can|could|will|would|should|has|have"
+IDLE_NEGATIONS = re.compile(
+    rf"""^(?:{AUXILIARIES})\ not\b                                    # "Isn't there a way?"
+    |\b(?:{AUXILIARIES})\ not\ (?:it|i|you|we|they|he|she|there)$     # "It is late, isn't it?"
+    |\b(?:(?:do|did|can|could)\ not\ (?:\w+\ )?(?:know|understand|remember|recall|see|find|tell|figure\ out|work\ out)
+        |not\ (?:quite\ |really\ |entirely\ )?(?:sure|certain|clear)|no\ (?:idea|clue))
+        (?=\ (?:how|what|where|when|why|who|which|whether|if|about)\b) # "I don't know how to …"
+    |\bnot\ (?:only|just)\b|\bno\ matter\b""",
+    re.VERBOSE,
+)
+"""Words that say no and do not mean it."""
 A_NOT_A = re.compile(r"(.)不\1|有没有")
 
 
@@ -63,6 +78,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     numbers: tuple[str, ...]
     measures: tuple[tuple[str, str], ...]
     dates: tuple[str, ...]
+    frequencies: tuple[str, ...]
     quotations: tuple[str, ...]
     identifiers: tuple[str, ...]
     formulas: tuple[str, ...]
@@ -86,17 +102,21 @@ def read(text: str) -> Question:
     folded = plain.lower()
     words = words_of(plain)
     texts = [word.text for word in words]
+    language = _language(texts)
+    if language in CAPITALISED:
+        words = tuple(word._replace(name=word.name and word.text in PLACES) for word in words)
     return Question(
         text=folded,
         words=words,
         numbers=tuple(sorted(numbers(folded))),
         measures=tuple(measures(folded)),
         dates=tuple(dates(folded, texts, frozenset(word.text for word in words if word.name))),
+        frequencies=tuple(frequencies(texts)),
         quotations=tuple(quotations(plain)),
         identifiers=tuple(identifiers(plain)),
         formulas=tuple(formulas(plain)),
         scripts=tuple(sorted({match.lastgroup or "" for match in SCRIPT.finditer(folded)})),
-        language=_language(texts),
+        language=language,
         squeezed=squeeze(folded),
         languages_named=tuple(
             sorted(
@@ -106,9 +126,14 @@ def read(text: str) -> Question:
             )
         ),
         negations=_negations(folded, texts),
-        hidden_negations=tuple(sorted(word for word in texts if word in IMPLICIT_NEGATORS)),
+        hidden_negations=tuple(sorted(word for word in texts if hides_negation(word))),
         asks=_asks(texts),
     )
+
+
+def hides_negation(word: str) -> bool:
+    """Return whether a negation may hide in *word*, as in "unable" and "useless"."""
+    return word in IMPLICIT_NEGATORS or (len(word) > 5 and word.startswith(PREFIXES)) or word.endswith("less")
 
 
 def _language(words: Iterable[str]) -> str:
@@ -121,9 +146,10 @@ def _language(words: Iterable[str]) -> str:
 
 
 def _negations(folded: str, words: list[str]) -> int:
+    said = IDLE_NEGATIONS.sub(" ", " ".join(words)).split()
     english = sum(
         word in NEGATORS and not (before in {"or", "why"} and word == "not")
-        for before, word in pairwise(["", *words])
+        for before, word in pairwise(["", *said])
     )
     bare = A_NOT_A.sub("", folded)
     return english + sum(bare.count(negator) for negator in HAN_NEGATORS)

@@ -61,7 +61,8 @@ _PUT = """
 INSERT INTO cacheproxy_semanticentry (context, answer_key, tenant_id, scope, model, version, region, created_at,
                                       expires_at, question, embedding)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (context, answer_key) DO UPDATE SET created_at = excluded.created_at, expires_at = excluded.expires_at
+ON CONFLICT (context, answer_key) DO UPDATE
+SET created_at = excluded.created_at, expires_at = excluded.expires_at, question = excluded.question
 """
 _FORGET = "DELETE FROM cacheproxy_semanticentry WHERE context = $1 AND answer_key = $2"
 
@@ -81,7 +82,7 @@ class Entry(NamedTuple):
     created_at: datetime
     expires_at: datetime
     question: bytes
-    """As it is to be compared word by word; sealed, if its tenant's content is not to be read at rest."""
+    """As it is to be compared word by word (`kept.py`)."""
     vector: Vector
 
 
@@ -145,7 +146,7 @@ class Store:
         return sorted(map(_candidate, rows), key=lambda candidate: -candidate.cosine)
 
     async def put(self, entries: Sequence[Entry], *, seconds: float) -> None:
-        """Keep *entries*; of one that is there already only the time is renewed.
+        """Keep *entries*; one that is there already is renewed: its time, and the key that it is sealed with.
 
         Raises:
             StoreAway: they are kept or not, nobody knows.

@@ -49,7 +49,7 @@ def surveyed(found: Survey, allowed: NDArray[np.bool_]) -> Floats:
     *allowed* says for each pair whether it may speak; as columns, one for each of several answers in one go.
     """
     places = unit(found.arrays["landmark_places"].astype(np.float32))
-    speech = said(found.arrays["landmark_surprises"].astype(np.float32) / 127, found.arrays["landmark_near"])
+    speech = said(found.arrays["landmark_surprises"], found.arrays["landmark_near"])
     columns = allowed[found.landmarks].astype(np.float32)
     spoken = (speech[:, None, :] * columns[:, :, None]).reshape(len(speech), -1)
     blocks = []

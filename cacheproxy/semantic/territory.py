@@ -29,7 +29,7 @@ class Territory:
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._places = unit(arrays["landmark_places"].astype(np.float32))
-        self._said = said(arrays["landmark_surprises"].astype(np.float32) / 127, arrays["landmark_near"])
+        self._said = said(arrays["landmark_surprises"], arrays["landmark_near"])
 
     def figures(self, new_sketch: Floats, stored_sketch: Floats) -> list[float]:
         """Return the figures of `NAMES` for a pair, from its two sketches."""
@@ -41,9 +41,9 @@ class Territory:
         return found
 
 
-def said(surprises: Floats, near: NDArray[Any]) -> Floats:
-    """Return what each landmark adds to the sums that `weighed` takes: a row each."""
-    near = near.astype(np.float32)
+def said(kept: NDArray[Any], near: NDArray[Any]) -> Floats:
+    """Return what each landmark adds to the sums that `weighed` takes: a row each; *kept* are surprises in 8 bits."""
+    surprises, near = kept.astype(np.float32) / np.float32(127), near.astype(np.float32)
     return np.stack([np.ones_like(surprises), surprises, near, near * surprises], axis=-1)
 
 
@@ -57,4 +57,5 @@ def weighed(sums: Floats) -> Floats:
 
 def unit(places: Floats) -> Floats:
     """Return *places* at length 1; one at the origin stays there."""
-    return places / np.maximum(np.linalg.norm(places, axis=-1, keepdims=True), 1e-9)
+    lengths = np.linalg.norm(places, axis=-1, keepdims=True)
+    return np.divide(places, np.maximum(lengths, 1e-9), dtype=np.float32)

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cacheproxy.cache.at_rest import Damaged, Foreign
 from cacheproxy.semantic.answers import Comparison, SameAnswer
 from cacheproxy.semantic.budget.budget import Budget
 from cacheproxy.semantic.budget.ledger import Ledger
@@ -27,6 +27,7 @@ from cacheproxy.semantic.budget.rules import LEAST_SCORE, region_of
 from cacheproxy.semantic.embedding import Embedder
 from cacheproxy.semantic.errors import SemanticError
 from cacheproxy.semantic.finding import Finding, Question, SemanticHit
+from cacheproxy.semantic.kept import Keeping, Kept
 from cacheproxy.semantic.room import cells_of, fit
 from cacheproxy.semantic.store import Candidate, Entry, Store
 from cacheproxy.semantic.writer import Writer
@@ -37,6 +38,7 @@ Vector = NDArray[np.float32]
 CANDIDATES = 5
 SURE = 0.9
 """A score at which the other candidates, further away, are not judged: each takes half a millisecond."""
+UNREADABLE = ("foreign", "stale")
 MAX_CHARACTERS = 4096
 """A longer question is not looked for: encoders read only its beginning."""
 
@@ -95,17 +97,6 @@ class Sought(NamedTuple):
     reading: Any
 
 
-class _Kept(msgspec.Struct, array_like=True, frozen=True):
-    """An entry's question: its reading and, where a remote encoder's vectors are searched, the judge's own."""
-
-    reading: bytes
-    judged: bytes
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Kept).decode
-
-
 class SemanticTier(Generic[Reading]):
     """Encoders, entries, judge and budgets, as one."""
 
@@ -115,6 +106,7 @@ class SemanticTier(Generic[Reading]):
         store: Store,
         writer: Writer,
         ledger: Ledger,
+        keeping: Keeping,
         judge: Judge[Reading],
         unpack: Callable[[bytes], Reading],
         local: Embedder,
@@ -124,6 +116,7 @@ class SemanticTier(Generic[Reading]):
         self._store = store
         self._writer = writer
         self._ledger = ledger
+        self._keeping = keeping
         self._judge = judge
         self._unpack = unpack
         self._local = local
@@ -131,7 +124,8 @@ class SemanticTier(Generic[Reading]):
         self._same = same or SameAnswer(local)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="semantic")
         self.counts: Counter[str] = Counter()
-        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``."""
+        """Reasons of findings; ``refused:`` and the guard's word; ``checked``, ``wrong``, ``unchecked``; and entries
+        that were ``unreadable``."""
         if local.name != judge.encoder:
             raise ValueError(f"The verifier knows the vectors of {judge.encoder}, not those of {local.name}.")
 
@@ -180,6 +174,7 @@ class SemanticTier(Generic[Reading]):
         if sought is None:
             return
         judged = sought.judged.astype(np.float16).tobytes() if question.encoder else b""
+        kept = Kept(question.text, sought.reading.pack(), judged)
         self._writer.remember(
             Entry(
                 context=question.context,
@@ -191,7 +186,7 @@ class SemanticTier(Generic[Reading]):
                 region=cells_of(sought.vector[None])[0],
                 created_at=now,
                 expires_at=expires_at,
-                question=_encode(_Kept(sought.reading.pack(), judged)),
+                question=self._keeping.wrap(question.context, answer_key, kept),
                 vector=sought.vector,
             )
         )
@@ -277,7 +272,9 @@ class SemanticTier(Generic[Reading]):
         hit, reason = None, "none"
         if candidates:
             async with asyncio.timeout_at(by):
-                hit, reason = await self._in_thread(self._best, sought, candidates)
+                hit, reasons = await self._in_thread(self._best, question.context, sought, candidates)
+            reason = "" if hit else reasons[0]  # why the nearest one is none
+            self.counts.update("unreadable" for why in reasons if why in UNREADABLE)
         vouched = hit is not None and question.rules.vouches_for(hit.score)
         decision = self._budget(question).decide(hit.region if hit else None, vouched=vouched)
         if decision is None or hit is None:
@@ -288,17 +285,22 @@ class SemanticTier(Generic[Reading]):
             check=hit if decision.check else None,
         )
 
-    def _best(self, sought: Sought, candidates: Sequence[Candidate]) -> tuple[SemanticHit | None, str]:
+    def _best(
+        self, context: bytes, sought: Sought, candidates: Sequence[Candidate]
+    ) -> tuple[SemanticHit | None, list[str]]:
         """Return the nearest candidate of a score that is hardly to be bettered, else the one of the highest.
 
-        None where there is none, and why the nearest one is none.
+        And why those that were judged and are none are none, the nearest first.
         """
         hits, reasons = [], []
         for candidate in candidates:
             try:
-                kept = _decode(candidate.question)
+                kept = self._keeping.unwrap(context, candidate.answer_key, candidate.question)
                 stored = self._unpack(kept.reading)
-            except (msgspec.DecodeError, SemanticError):  # another release wrote it
+            except Foreign:  # a key is missing here, or was taken out
+                reasons.append("foreign")
+                continue
+            except (Damaged, SemanticError):  # another release wrote it
                 reasons.append("stale")
                 continue
             cosine = _cosine(sought, kept) if kept.judged else candidate.cosine
@@ -310,11 +312,11 @@ class SemanticTier(Generic[Reading]):
                     break
             else:
                 reasons.append(f"refused:{verdict.refused_by}" if verdict.refused_by else "unlike")
-        return (max(hits, key=lambda hit: hit.score), "") if hits else (None, reasons[0])
+        return max(hits, key=lambda hit: hit.score, default=None), reasons
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
-def _cosine(sought: Sought, kept: _Kept) -> float:
+def _cosine(sought: Sought, kept: Kept) -> float:
     return float(sought.judged @ np.frombuffer(kept.judged, np.float16).astype(np.float32))

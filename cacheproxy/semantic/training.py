@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.card import Traffic
 from cacheproxy.semantic.features import figures
 from cacheproxy.semantic.forest import pack
 from cacheproxy.semantic.guards import refused_by
@@ -31,12 +32,9 @@ from cacheproxy.semantic.verifier import FORMAT, sketch
 SKETCH_AXES = 48
 WORD_AXES = 32
 CHUNK_TEXTS = 2000
-TREES = 500
+NEWTON_STEPS = 25
 PARAMETERS = {
     "objective": "binary",
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "max_depth": 8,
     "min_data_in_leaf": 30,
     "feature_fraction": 0.25,
     "bagging_fraction": 0.7,
@@ -49,6 +47,11 @@ PARAMETERS = {
     "num_threads": 1,
     "verbose": -1,
 }
+SHAPES = (
+    ({"num_leaves": 31, "max_depth": 8, "learning_rate": 0.05}, 500),
+    ({"num_leaves": 15, "max_depth": 6, "learning_rate": 0.05}, 800),
+)
+"""Of the forests whose mean is the score: what makes each another, and its trees."""
 Say = Callable[[str], None]
 
 
@@ -112,8 +115,7 @@ def prepare(
     vectors = encode([pair.a for pair in pairs] + [pair.b for pair in pairs], encoder, folder, say)
     new, stored = vectors[: len(pairs)], vectors[len(pairs) :]
     questions = [(read(pair.a), read(pair.b)) for pair in pairs]
-    mean, axes = main_axes(vectors, SKETCH_AXES)
-    mean, axes = mean.astype(np.float16), axes.astype(np.float16)
+    mean, axes = (each.astype(np.float16) for each in main_axes(vectors, SKETCH_AXES))
     arrays = {
         "format": np.array(FORMAT),
         "encoder": np.array(encoder.name),
@@ -192,24 +194,50 @@ def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
     for number in range(folds):
         rows = np.hstack([lesson.figures, told[:, number]])
         seen, unseen = fold != number, passed & (fold == number)
-        booster = fit(rows[seen], lesson.labels[seen], seed)
-        logits[unseen] = booster.predict(rows[unseen], raw_score=True)
+        boosters = fit(rows[seen], lesson.labels[seen], seed)
+        logits[unseen] = np.mean([each.predict(rows[unseen], raw_score=True) for each in boosters], axis=0)
         say(f"fold {number + 1} of {folds}: trained on {seen.sum():,} pairs, judged {unseen.sum():,}")
     return logits
 
 
-def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> lightgbm.Booster:
-    """Return a forest that tells the *labels* from the *rows*."""
-    data = lightgbm.Dataset(rows, labels.astype(np.int8))
-    return lightgbm.train({**PARAMETERS, "seed": seed}, data, TREES)
+def calibration(logits: Floats, labels: NDArray[np.bool_], traffic: Traffic) -> tuple[float, float]:
+    """Return the slope and the shift that make *logits* the log odds of a repetition in *traffic*.
+
+    Logistic regression by Newton's method, each pair weighted for the share that its kind has in the traffic.
+    """
+    seen = np.isfinite(logits)
+    rows = np.stack([logits[seen], np.ones(seen.sum())], axis=1).astype(np.float64)
+    same = labels[seen]
+    weights = np.where(same, traffic.rewordings / labels.sum(), traffic.near_misses / (~labels).sum())
+    both = np.array([1.0, 0.0])
+    for _ in range(NEWTON_STEPS):
+        chance = 1 / (1 + np.exp(-rows @ both))
+        spread = (rows * (weights * chance * (1 - chance))[:, None]).T @ rows
+        both += np.linalg.solve(spread, rows.T @ (weights * (same - chance)))
+    return float(both[0]), float(both[1])
 
 
-def finish(lesson: Lesson, seed: int, threshold: float) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a verifier trained on all pairs."""
+def calibrated(logits: Floats, slope: float, shift: float) -> Floats:
+    """Return *logits* as scores, 0 to 1; 0 for minus infinity."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-(slope * logits + shift)))
+
+
+def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> list[lightgbm.Booster]:
+    """Return forests that tell the *labels* from the *rows*: their mean errs less than each."""
+    return [
+        lightgbm.train(
+            {**PARAMETERS, **shape, "seed": seed}, lightgbm.Dataset(rows, labels.astype(np.int8)), trees
+        )
+        for shape, trees in SHAPES
+    ]
+
+
+def finish(lesson: Lesson, seed: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a verifier trained on all pairs, but for its calibration and threshold."""
     told = surveyed(lesson.survey, np.ones((len(lesson.labels), 1), bool))[:, 0]
-    booster = fit(np.hstack([lesson.figures, told]), lesson.labels, seed)
-    trees = pack(booster.dump_model()["tree_info"])
-    return {**lesson.arrays, **trees, "default_threshold": np.array(threshold, np.float64)}
+    boosters = fit(np.hstack([lesson.figures, told]), lesson.labels, seed)
+    return {**lesson.arrays, **pack([each.dump_model()["tree_info"] for each in boosters])}
 
 
 def save(arrays: dict[str, NDArray[Any]], path: Path) -> str:

@@ -9,6 +9,7 @@ if verdict.refused_by is None and verdict.score >= threshold: ...
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -23,7 +24,7 @@ from cacheproxy.semantic.knowledge import Floats, Knowledge
 from cacheproxy.semantic.question import Question, read
 from cacheproxy.semantic.territory import Territory
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when readings or model files made before mean something else now."""
 DEFAULT_MODEL = Path(__file__).with_name("verifier.npz")
 
@@ -64,7 +65,8 @@ class Verdict(NamedTuple):
     """What is thought of a pair."""
 
     score: float
-    """How likely, 0 to 1, people would call the two one question; 0 where refused."""
+    """How likely, 0 to 1, people would call the two one question, in the traffic that the card states; 0 where
+    refused."""
     refused_by: str | None
     """The guard that refused, as statistics name it; None where the score decides."""
 
@@ -77,7 +79,8 @@ class Verifier:
         self.encoder = str(arrays["encoder"])
         """The name of the encoder whose vectors it knows."""
         self.threshold = float(arrays["default_threshold"])
-        """The score from which on wrong hits keep within the default budget: see the card."""
+        """The lowest score that keeps the default budget in that traffic."""
+        self._slope, self._shift = (float(number) for number in arrays["calibration"])
         self._forest = Forest(arrays)
         self._territory = Territory(arrays)
         self._mean = arrays["sketch_mean"].astype(np.float32)
@@ -91,9 +94,9 @@ class Verifier:
             InvalidVerifier: it is no model, or of another format.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError, BadZipFile) as error:
             raise InvalidVerifier(f"{path}: {error}") from error
         if arrays.get("format") != FORMAT:
             raise InvalidVerifier(f"{path}: a model of format {arrays.get('format')}, not {FORMAT}")
@@ -112,7 +115,7 @@ class Verifier:
         sketches = unpacked(new.sketch), unpacked(stored.sketch)
         told = np.array(self._territory.figures(*sketches), np.float32)
         logit = self._forest.logit(np.concatenate([figures(pair, cosine, sketches, self.knowledge), told]))
-        return Verdict(1 / (1 + math.exp(-logit)), None)
+        return Verdict(1 / (1 + math.exp(-self._slope * logit - self._shift)), None)
 
 
 def sketch(vectors: Floats, mean: Floats, axes: Floats) -> NDArray[np.float16]:

@@ -81,6 +81,24 @@ class Subscription(NamedTuple):
     ends_at: datetime | None
 
 
+class Pool(msgspec.Struct, frozen=True):
+    """A pool of tenants who share answers."""
+
+    id: int
+    name: str
+    secret: bytes
+    pad_hits: bool
+    """Whether another tenant's answer is held back until it would have come from the upstream."""
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}>"  # secrets stay out of logs
+
+    @property
+    def owner(self) -> int:
+        """Whose its answers are, among the owners of `cache/epochs.py`."""
+        return -self.id
+
+
 class Access(msgspec.Struct, frozen=True):
     """What one API key opens, and for whom."""
 
@@ -102,9 +120,17 @@ class Access(msgspec.Struct, frozen=True):
     """Empty: the key may be used from anywhere."""
     keep_content: bool = False
     """Whether the tenant lets its requests be kept."""
+    pools: tuple[Pool, ...] = ()
+    """Those that the tenant has joined."""
+    sharing: bytes = b""
+    """Changes with anything that decides among whom its answers are shared."""
 
     def __repr__(self) -> str:
         return f"<Access {self.public_id} of {self.tenant_slug}>"  # secrets stay out of logs
+
+    def pool(self, name: str) -> Pool | None:
+        """Return the pool of that name, if the tenant is in it."""
+        return next((pool for pool in self.pools if pool.name == name), None)
 
     def plan_id_at(self, now: datetime) -> int | None:
         """Return the plan in force at *now*."""
@@ -197,7 +223,7 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
     """Return key digest → access from rows of ``gateway_access``: one per key and subscription."""
     accesses: dict[bytes, Access] = {}
     for row in rows:
-        digest = bytes(row["key_digest"])
+        digest, secret, pools = bytes(row["key_digest"]), bytes(row["cache_secret"]), row["pools"] or "[]"
         known = accesses.get(digest)
         subscriptions = known.subscriptions if known else ()
         if row["plan_id"] is not None:
@@ -208,7 +234,7 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
             tenant_id=row["tenant_id"],
             tenant_slug=row["tenant_slug"],
             suspended=row["tenant_status"] != "active",
-            cache_secret=bytes(row["cache_secret"]),
+            cache_secret=secret,
             scopes=frozenset(row["scopes"]),
             expires_at=row["expires_at"],
             revoked_at=row["revoked_at"],
@@ -224,6 +250,8 @@ def read_accesses(rows: Iterable[Row]) -> dict[bytes, Access]:
             allowed_models=frozenset(row["allowed_models"]),
             allowed_networks=tuple(map(ip_network, row["allowed_networks"])),
             keep_content=row["keep_content"],
+            pools=known.pools if known else read_pools(pools),
+            sharing=secret + pools.encode(),
         )
     return accesses
 
@@ -233,6 +261,14 @@ def read_budgets(text: str) -> tuple[Budget, ...]:
     return tuple(
         Budget(id=budget["id"], period=budget["period"], hard_nano=billionths(Decimal(budget["hard_amount"])))
         for budget in msgspec.json.decode(text)
+    )
+
+
+def read_pools(text: str) -> tuple[Pool, ...]:
+    """Return the pools in a row of accesses."""
+    return tuple(
+        Pool(pool["id"], pool["name"], bytes.fromhex(pool["secret"]), pool["pad_hits"])
+        for pool in msgspec.json.decode(text)
     )
 
 
@@ -262,7 +298,7 @@ def read_invalidation(row: Row) -> Invalidation:
         tag=row["tag"].encode(),
         key=row["key"].encode(),
     )
-    return Invalidation(row["epoch"], row["tenant_id"], place)
+    return Invalidation(row["epoch"], row["tenant_id"], place, tuple(key.encode() for key in row["keys"]))
 
 
 def _with_secret(target: Target) -> Target:

@@ -3,8 +3,9 @@
 One connection per gateway process listens, reads and looks up unknown keys. A notification on
 ``zerorate_access`` carries a tenant id and reloads that tenant's keys; one on ``zerorate_catalog`` reloads
 models and prices; bursts of both are taken together. One on ``zerorate_invalidations`` carries the invalidation and
-is heeded at once. After a lost connection, and every ``reload_seconds``, all of it is read again; invalidations that
-were not heard of, with every heartbeat. While PostgreSQL is away the last copy serves.
+is heeded at once, or says that one of many keys is to be read. After a lost connection, and every
+``reload_seconds``, all of it is read again; invalidations that were not heard of, with every heartbeat. While
+PostgreSQL is away the last copy serves.
 """
 
 import asyncio
@@ -30,14 +31,17 @@ UNKNOWN_KEY_SECONDS = 5.0
 MAX_UNKNOWN_KEYS = 10_000
 MAX_LOOKUPS = 32
 
-_ACCESSES = "SELECT * FROM gateway_access"
-_TENANT = "SELECT * FROM gateway_access WHERE tenant_id = $1"
-_KEY = "SELECT * FROM gateway_access WHERE key_digest = $1"
+_ACCESSES = (
+    "SELECT access.*, (SELECT jsonb_agg(pool) FROM gateway_memberships AS member"
+    " WHERE member.tenant_id = access.tenant_id)::text AS pools FROM gateway_access AS access"
+)
+_TENANT = f"{_ACCESSES} WHERE tenant_id = $1"
+_KEY = f"{_ACCESSES} WHERE key_digest = $1"
 _MODELS = "SELECT * FROM gateway_catalog"
 _PLANS = "SELECT * FROM gateway_price_book"
 _INVALIDATIONS = (
-    "SELECT max(epoch) AS epoch, tenant_id, model, version, session, tag, key FROM gateway_invalidations"
-    " WHERE epoch > $1 GROUP BY tenant_id, model, version, session, tag, key ORDER BY 1"
+    "SELECT max(epoch) AS epoch, tenant_id, model, version, session, tag, key, keys FROM gateway_invalidations"
+    " WHERE epoch > $1 GROUP BY tenant_id, model, version, session, tag, key, keys ORDER BY 1"
 )
 
 
@@ -52,6 +56,7 @@ class Feed:
         self._wake = asyncio.Event()
         self._stale_tenants: set[int] = set()
         self._stale_catalog = False
+        self._unread = False
         self._epochs_read = 0
         self._unknown: dict[bytes, float] = {}
         self._lookups = 0
@@ -150,6 +155,9 @@ class Feed:
             except TimeoutError:
                 await self._read_invalidations()
             self._wake.clear()
+            if self._unread:
+                self._unread = False
+                await self._read_invalidations()
             if time.monotonic() >= reload_at:
                 await self._reload_all()
                 reload_at = time.monotonic() + self._settings.reload_seconds
@@ -203,7 +211,12 @@ class Feed:
         self._wake.set()
 
     def _invalidated(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        self._catalog.epochs.take(read_invalidation(_decode(str(payload))))
+        heard = _decode(str(payload))
+        if "read" in heard:  # it names more keys than a notification holds
+            self._unread = True
+            self._wake.set()
+        else:
+            self._catalog.epochs.take(read_invalidation(heard))
 
     def _catalog_changed(self, _connection: Any, _pid: int, _channel: str, _payload: object) -> None:
         self._stale_catalog = True

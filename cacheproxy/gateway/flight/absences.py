@@ -24,6 +24,8 @@ class Absences:
             return "client"
         absence = self._memory.why_absent(key, ask.call.now_ms)
         moved = self._moved(ask)
+        if ask.facts.pool is not None:  # what became of another tenant's answer is nobody else's business
+            return moved or "never_seen"
         if absence is None:  # there is one, but too old for this client, or with a tag that was invalidated
             return "client" if ask.controls.limits_age else "invalidated"
         if absence == "never_seen":

@@ -21,6 +21,7 @@ from cacheproxy.gateway.flight.absences import Absences
 from cacheproxy.gateway.flight.work import Led
 from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import items_to_keep
+from cacheproxy.gateway.pooling import POOL_HIT, anonymous, note_of_pool
 from cacheproxy.gateway.recording.event import usage_event
 from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.recording.recorder import Recorder
@@ -89,8 +90,9 @@ class Batches:
             may_share = len(kept) == len(fresh)
             kept = {key: stored for key, stored in kept.items() if self._tiers.takes(stored)}
         if kept and ask.facts.rules.policy.admit_after > 1:
-            seen = await self._sightings.among(kept, ask.call.now_ms)
-            kept = {key: stored for key, stored in kept.items() if key in seen}
+            names = {key: ask.flight_of(key) for key in kept}
+            seen = await self._sightings.among(names.values(), ask.call.now_ms)
+            kept = {key: stored for key, stored in kept.items() if names[key] in seen}
         for key, stored in kept.items():
             self._tiers.memory.put(key, stored)
         led = _joined(ask, batch, [all_answers[key] for key in keys], computed, hits, kept)
@@ -117,7 +119,7 @@ class Batches:
                     outcome="exact",
                     status=200,
                     source_event=hits[0].source_event,
-                    raw_usage=_sources(hits),
+                    raw_usage=_sources(ask, hits),
                     event_id=event_id,
                 )
             )
@@ -140,8 +142,9 @@ def _share_out(
     ask: Ask, batch: Batch, missing: Sequence[int], keys: Sequence[bytes], computed: Computed
 ) -> dict[bytes, StoredAnswer]:
     """Return the answer of each missing item, with its part of the usage."""
+    parsed = computed.parsed if ask.facts.pool is None else anonymous(ask.dialect, computed.parsed)
     try:
-        bodies = batch.split(missing, computed.parsed)
+        bodies = batch.split(missing, parsed)
     except (ValueError, LookupError, TypeError) as problem:
         logger.warning("An upstream of %s left items out of its answer.", ask.facts.model.name)
         raise UpstreamBroken from problem
@@ -192,16 +195,19 @@ def _sum(parts: Sequence[Measured | StoredAnswer]) -> Measured:
     return Measured(pools, 0, units, quality)
 
 
-def _sources(hits: Sequence[StoredAnswer]) -> bytes:
+def _sources(ask: Ask, hits: Sequence[StoredAnswer]) -> bytes | None:
     counts: Mapping[str, int] = collections.Counter(str(hit.source_event) for hit in hits)
     busiest = sorted(counts.items(), key=lambda item: -item[1])[:MAX_SOURCES]
-    return msgspec.json.encode({"items": len(hits), "sources": dict(busiest)})
+    note = msgspec.json.encode({"items": len(hits), "sources": dict(busiest)})
+    return note if ask.facts.pool is None else note_of_pool(ask, hits, note)
 
 
 def _provenance(ask: Ask, items: int, hits: Sequence[StoredAnswer], *, stored: bool) -> list[Header]:
     """Return where the answer comes from; of one that was all there, the age and the end of its oldest parts."""
     if len(hits) < items:
         return [(b"cache-status", _miss_status(ask, items, len(hits), stored=stored))]
+    if ask.facts.pool is not None:
+        return [POOL_HIT]
     now_ms = ask.call.now_ms
     ttl_seconds = (min(hit.expires_at_ms for hit in hits) - now_ms) // 1000
     return [

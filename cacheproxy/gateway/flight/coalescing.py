@@ -34,7 +34,7 @@ PAUSE_SECONDS = 0.005
 
 
 class Coalescing:
-    """The works under way by their keys, and those of other gateways who listen to them."""
+    """The works under way by their flights' names, and those of other gateways who listen to them."""
 
     def __init__(self, tiers: Tiers, rendezvous: Rendezvous | None, *, follow_seconds: float) -> None:
         self._tiers = tiers
@@ -55,15 +55,17 @@ class Coalescing:
 
     def under_way(self, ask: Ask) -> Work | None:
         """Return the work that *ask* may listen to: none that began before an invalidation that may concern it."""
-        if not ask.may_share or ask.facts.key is None:
+        name = ask.flight
+        if name is None or not ask.may_share:
             return None
-        work = self._works.get(ask.facts.key)
+        work = self._works.get(name)
         return None if work is None or work.result.done() or work.leader.facts.era.is_over else work
 
     def announce(self, work: Work) -> None:
         """Let others listen to *work*, where its leader's call may be shared."""
-        if work.leader.may_share and work.leader.facts.key is not None:
-            self._works[work.leader.facts.key] = work
+        name = work.leader.flight
+        if name is not None and work.leader.may_share:
+            self._works[name] = work
             work.shared = True
 
     async def meet(self, work: Work) -> Found | None:
@@ -95,32 +97,32 @@ class Coalescing:
     async def settle(self, work: Work) -> None:
         """Tell the others what became of *work*: first the answer, then that the key is free."""
         ask = work.leader
-        key = ask.facts.key
+        name = ask.flight
         result = None if work.result.exception() else work.result.result()
         stored = result.stored if result is not None and not _is_reworded(result) else None
         if isinstance(result, Led) and self._tiers.redis is not None:
             keeping = [self._keep(self._tiers.redis, work, *item) for item in result.kept]
             await (keeping[0] if len(keeping) == 1 else asyncio.gather(*keeping))
-        if key is None or not work.shared:
+        if name is None or not work.shared:
             return
-        if self._works.get(key) is work:
-            del self._works[key]
-            await self._tell_afar(key, stored)
+        if self._works.get(name) is work:
+            del self._works[name]
+            await self._tell_afar(name, stored)
         if self._rendezvous is not None:
-            self._rendezvous.release(key, ask.call.event_id)
+            self._rendezvous.release(name, ask.call.event_id)
 
-    async def _tell_afar(self, key: bytes, stored: StoredAnswer | None) -> None:
-        """Tell the gateways that listen to *key* what came of it."""
-        listeners = self._afar.pop(key, {})
+    async def _tell_afar(self, name: bytes, stored: StoredAnswer | None) -> None:
+        """Tell the gateways that listen to the flight *name* what came of it."""
+        listeners = self._afar.pop(name, {})
         if listeners and self._rendezvous is not None:
-            message = Over(key) if stored is None else await self._rendezvous.done(key, stored)
+            message = Over(name) if stored is None else await self._rendezvous.done(name, stored)
             for tell in listeners.values():
                 tell(message)
 
-    async def _keep(self, redis: RedisCache, work: Work, name: bytes, answer: StoredAnswer) -> None:
-        ask = work.leader
-        if self._rendezvous is None or name != ask.facts.key or not work.shared:
-            await redis.put(name, answer, _now_ms())
+    async def _keep(self, redis: RedisCache, work: Work, key: bytes, answer: StoredAnswer) -> None:
+        ask, name = work.leader, work.leader.flight
+        if self._rendezvous is None or key != ask.facts.key or name is None or not work.shared:
+            await redis.put(key, answer, _now_ms())
             return
         try:
             await self._rendezvous.keep(name, ask.call.event_id, answer, _now_ms())
@@ -141,10 +143,12 @@ class Coalescing:
         For a work that replaces an answer, only one that outlives it is any.
         """
         ask, old = work.leader, work.replaces
-        key, now_ms = ask.facts.key, max(_now_ms(), old.expires_at_ms if old is not None else 0)
+        key, name = ask.facts.key, ask.flight
+        now_ms = max(_now_ms(), old.expires_at_ms if old is not None else 0)
         assert key is not None
+        assert name is not None
         try:
-            claim = await rendezvous.claim(key, ask.call.event_id, now_ms)
+            claim = await rendezvous.claim(name, ask.call.event_id, now_ms)
         except (RedisAway, RedisRefused) as failure:
             if self._tiers.redis is not None:
                 self._tiers.redis.failed(failure)
@@ -160,10 +164,11 @@ class Coalescing:
         Raises:
             UpstreamBroken: it broke off after the answer had begun.
         """
-        key = work.leader.facts.key
+        key, name = work.leader.facts.key, work.leader.flight
         assert key is not None
+        assert name is not None
         work.remote, work.source_event = True, holder.event_id
-        async with rendezvous.following(key, holder) as messages:
+        async with rendezvous.following(name, holder) as messages:
             while True:
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
@@ -185,21 +190,21 @@ class Coalescing:
             raise UpstreamBroken
         return None
 
-    def _welcome(self, key: bytes, who: bytes, tell: Tell) -> None:
-        """Answer another gateway that asks for *key*: what there is so far, and from now on what comes."""
-        work = self._works.get(key)
+    def _welcome(self, name: bytes, who: bytes, tell: Tell) -> None:
+        """Answer another gateway that asks for a flight: what there is so far, and from now on what comes."""
+        work = self._works.get(name)
         if work is None or work.remote or work.leader.facts.era.is_over:
             if work is not None and self._rendezvous is not None:
-                self._rendezvous.release(key, work.leader.call.event_id)
-            tell(Over(key))
+                self._rendezvous.release(name, work.leader.call.event_id)
+            tell(Over(name))
             return
         for number, part in enumerate(work.chunks):
-            tell(Chunk(key, number, part, work.head or ()))
-        listeners = self._afar.setdefault(key, {})
+            tell(Chunk(name, number, part, work.head or ()))
+        listeners = self._afar.setdefault(name, {})
         listeners[who] = tell
 
         def pass_on(part: bytes) -> None:
-            message = Chunk(key, len(work.chunks) - 1, part, work.head or ())
+            message = Chunk(name, len(work.chunks) - 1, part, work.head or ())
             for tell in listeners.values():
                 tell(message)
 

@@ -18,6 +18,7 @@ from cacheproxy.gateway.idempotency import recorded
 from cacheproxy.gateway.keeping import still_marked
 from cacheproxy.gateway.limits.grants import NO_GRANT
 from cacheproxy.gateway.limits.limits import Limits
+from cacheproxy.gateway.pooling import hold_back, note_of_pool, pool_status
 from cacheproxy.gateway.recording.event import Outcome, usage_event
 from cacheproxy.gateway.recording.measure import Measured
 from cacheproxy.gateway.recording.recorder import Recorder
@@ -61,6 +62,7 @@ class Delivery:
             GatewayError: a limit refuses it, or it cannot be recorded; nothing was sent yet.
         """
         call, stored = ask.call, found.stored
+        await hold_back(ask, stored)
         grant, charged = NO_GRANT, ZERO
         if ask.caller.rules is not None:
             charged = ask.tariff.charged(_outcome(found), stored.pools, stored.units)
@@ -175,7 +177,10 @@ class Delivery:
 
     async def _record_shared_stream(self, work: Work, ask: Ask, used: Measured | StoredAnswer | None) -> None:
         if used is not None and not _leads(work, ask):
-            event = usage_event(ask, used, outcome="coalesced", status=200, source_event=work.source_event)
+            note = None if work.replaces is None else note_of_pool(ask, [work.replaces], None)
+            event = usage_event(
+                ask, used, outcome="coalesced", status=200, source_event=work.source_event, raw_usage=note
+            )
             await recorded(ask.call, self._recorder.record(event))
 
     async def _share(self, ask: Ask, found: Found) -> None:
@@ -216,9 +221,12 @@ def _stream_headers(work: Work, ask: Ask) -> list[Header]:
     """Return the head of a stream. What it will cost is not known yet, so no cost headers."""
     if _leads(work, ask):
         return [*(work.head or (EVENT_STREAM,)), (b"cache-status", b"zerorate; fwd=" + ask.outcome.encode())]
+    status = b"cache-status", b"zerorate; hit; detail=coalesced"
+    if ask.facts.pool is not None:
+        return [EVENT_STREAM, status]
     return [
         EVENT_STREAM,
-        (b"cache-status", b"zerorate; hit; detail=coalesced"),
+        status,
         (b"age", b"0"),
         (b"x-zerorate-source", str(work.source_event).encode()),
     ]
@@ -256,16 +264,22 @@ def _reworded_event(ask: Ask, stored: StoredAnswer, reworded: Reworded) -> Usage
 
 
 def hit_answer(ask: Ask, found: Found) -> tuple[list[Header], Answer]:
-    """Return a hit's headers (the answer's own, where it comes from, its age, what it costs) and the answer."""
+    """Return a hit's headers (the answer's own, where it comes from, its age, what it costs) and the answer.
+
+    In a pool they do not say where it comes from, nor anything of when.
+    """
     stored, now_ms = found.stored, ask.call.now_ms
     answer = Answer(stored.headers, stored.body)
     if not ask.facts.as_kept:
         answer = still_marked(ask.dialect.give(ask.request(), answer), stored)
+    lasting = _lasting_headers(stored, ask.tariff, _outcome(found))
+    if ask.facts.pool is not None:
+        return [*answer.headers, pool_status(found), *lasting[1:], *ask.key_headers], answer
     headers = [
         *answer.headers,
         (b"cache-status", _hit_status(ask, found)),
         (b"age", b"%d" % stored.age_seconds(now_ms)),
-        *_lasting_headers(stored, ask.tariff, _outcome(found)),
+        *lasting,
         *ask.key_headers,
     ]
     if found.reworded is not None:
@@ -297,8 +311,11 @@ def _hit_status(ask: Ask, found: Found) -> bytes:
 
 def _note(ask: Ask, found: Found) -> bytes | None:
     """Return what the event says of a stale answer, and why it was given; of any other, what its rules say."""
-    if found.how != "stale":
-        return ask.facts.rules.note
+    note = ask.facts.rules.note if found.how != "stale" else _stale_note(ask, found)
+    return note_of_pool(ask, [found.stored], note) if found.stored.paid_by else note
+
+
+def _stale_note(ask: Ask, found: Found) -> bytes:
     age_seconds = found.stored.age_seconds(ask.call.now_ms)
     note: dict[str, int | None] = {"age_seconds": age_seconds}
     if found.because == "stale-if-error":
@@ -307,7 +324,10 @@ def _note(ask: Ask, found: Found) -> bytes | None:
 
 
 def _lasting_headers(stored: StoredAnswer, tariff: Tariff, outcome: Outcome) -> Sequence[Header]:
-    """Return the headers of a hit that stay the same until a price changes; worked out once per answer and tariff."""
+    """Return the headers of a hit that stay the same until a price changes; worked out once per answer and tariff.
+
+    The first is the source.
+    """
     if stored.memo is None or stored.memo[:2] != (tariff, outcome):
         source = (b"x-zerorate-source", str(stored.source_event).encode())
         stored.memo = tariff, outcome, [source, *tariff.cost_headers((outcome, stored.pools, stored.units))]

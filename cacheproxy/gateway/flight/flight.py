@@ -90,7 +90,7 @@ class Flight:
         if len(body) > min(limit, MAX_AT_ONCE_BYTES):
             return None
         ask = self._understand(call, caller, body)
-        if caller.rules is not None or IDEMPOTENCY_KEY in call.headers:
+        if caller.rules is not None or IDEMPOTENCY_KEY in call.headers or ask.facts.pads:
             return None
         return self._remembered(ask)
 
@@ -98,7 +98,12 @@ class Flight:
         """Begin the work for a plain question that nothing limits or screens; None where `serve` is to answer it."""
         if ask.facts.rules.screen is not None or self._misses.refusals.of(ask) is not None:
             return None
-        if ask.caller.rules is not None or ask.controls.only_if_cached or ask.request().stream:
+        if (
+            ask.facts.pads
+            or ask.caller.rules is not None
+            or ask.controls.only_if_cached
+            or ask.request().stream
+        ):
             return None
         if IDEMPOTENCY_KEY in ask.call.headers or len(self._under_way) >= self._settings.max_upstream_calls:
             return None

@@ -251,7 +251,9 @@ class Misses:
 
     async def _admits(self, ask: Ask, key: bytes) -> bool:
         """Return whether the policy keeps the answer now, or when it is asked for again."""
-        return ask.facts.rules.policy.admit_after == 1 or await self._sightings.again(key, _now_ms())
+        return ask.facts.rules.policy.admit_after == 1 or await self._sightings.again(
+            ask.flight_of(key), _now_ms()
+        )
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""

@@ -115,8 +115,8 @@ class Refreshing:
         stored = as_shared(ask, fresh.measured, answer, fresh.took_us)
         if stored is None or not self._tiers.takes(stored):
             return None
-        tagged = old.tagged and Tagged(old.tagged.tenant_id, ask.facts.era.began, old.tagged.tags)
-        return msgspec.structs.replace(stored, tagged=tagged)
+        tagged = old.tagged and Tagged(old.tagged.owner, ask.facts.era.began, old.tagged.tags)
+        return msgspec.structs.replace(stored, tagged=tagged, paid_by=old.paid_by)
 
     def _rests(self, ask: Ask) -> bool:
         assert ask.facts.key is not None, "what was found has one"

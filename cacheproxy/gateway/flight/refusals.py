@@ -22,14 +22,14 @@ class _Refusal(NamedTuple):
 
 
 class Refusals:
-    """The latest refusals by the keys that their answers would have had."""
+    """The latest refusals by the keys that their answers would have had; in a pool each tenant has its own."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, _Refusal] = OrderedDict()
 
     def of(self, ask: Ask) -> Led | None:
         """Return the refusal that this call would meet, as it is to be given; None where nobody knows."""
-        key, now_ms = ask.facts.key, ask.call.now_ms
+        key, now_ms = ask.flight, ask.call.now_ms
         if ask.facts.rules.policy.negative is None or key is None or not ask.may_read:
             return None
         known = self._known.get(key)
@@ -43,7 +43,7 @@ class Refusals:
 
     def note(self, ask: Ask, result: Result, now_ms: int) -> None:
         """Remember a result that is such a refusal; any other result ends one that was."""
-        rules, key = ask.facts.rules, ask.facts.key
+        rules, key = ask.facts.rules, ask.flight
         negative = rules.policy.negative
         if negative is None or key is None or not ask.may_store or rules.screen is not None:
             return  # what a screened model says of a request might repeat it

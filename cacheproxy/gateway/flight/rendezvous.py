@@ -21,6 +21,7 @@ import msgspec
 
 from cacheproxy.cache.answer import StoredAnswer
 from cacheproxy.cache.codec import AnswerCodec
+from cacheproxy.cache.key import KEY_BYTES
 from cacheproxy.cache.redis import answer_name
 from cacheproxy.gateway.tasks import end
 from cacheproxy.redis_ear import listen
@@ -91,16 +92,16 @@ class Holder(NamedTuple):
 
 
 class Join(msgspec.Struct, tag=True):
-    """Tell me what comes for this key."""
+    """Tell me what comes of this flight."""
 
-    key: bytes
+    flight: bytes
     reply_to: bytes
 
 
 class Chunk(msgspec.Struct, tag=True):
     """A part of a stream; `head` is what the stream began with."""
 
-    key: bytes
+    flight: bytes
     number: int
     part: bytes
     head: tuple[tuple[bytes, bytes], ...]
@@ -109,19 +110,19 @@ class Chunk(msgspec.Struct, tag=True):
 class Done(msgspec.Struct, tag=True):
     """The whole answer."""
 
-    key: bytes
+    flight: bytes
     answer: bytes
 
 
 class Over(msgspec.Struct, tag=True):
     """There will be none from here: it failed, or is over already. Ask again."""
 
-    key: bytes
+    flight: bytes
 
 
 Message = Join | Chunk | Done | Over
 OnJoin = Callable[[bytes, bytes, Callable[[Message], None]], None]
-"""Called with the key, the name of the gateway that asks for it, and the way to tell it."""
+"""Called with the flight, the name of the gateway that asks for it, and the way to tell it."""
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
 
@@ -150,8 +151,8 @@ class Rendezvous:
         for task in self._tasks:
             await end(task)
 
-    async def claim(self, key: bytes, event_id: UUID, now_ms: int) -> Claim:
-        """Return the fresh or stale answer under *key*, or who works on it; else the lease is ours.
+    async def claim(self, flight: bytes, event_id: UUID, now_ms: int) -> Claim:
+        """Return the fresh or stale answer that *flight* is for, or who works on it; else the lease is ours.
 
         A lease that an earlier work of this process has yet to let go is taken over. So is the place of an answer
         that cannot be read here: damaged, or sealed with a key that this gateway does not have.
@@ -160,13 +161,13 @@ class Rendezvous:
             RedisAway, RedisRefused: nobody knows.
         """
         ours = Holder(self._name, event_id)
-        value, holder = await self._ask(key, ours, now_ms)
-        answer = await self._codec.read(key, value) if value is not None else None
+        value, holder = await self._ask(flight, ours, now_ms)
+        answer = await self._codec.read(_key(flight), value) if value is not None else None
         if value is not None and answer is None and holder is None:
-            _, holder = await self._ask(key, ours, now_ms, in_vain=value[:HEAD_BYTES])
+            _, holder = await self._ask(flight, ours, now_ms, in_vain=value[:HEAD_BYTES])
         if holder is None:
             if answer is None or answer.expires_at_ms <= now_ms:
-                self._held[key] = ours
+                self._held[flight] = ours
             return Claim(answer)
         try:
             return Claim(answer, Holder.from_bytes(holder))
@@ -174,16 +175,16 @@ class Rendezvous:
             raise RedisRefused("a lease is not as any gateway writes it") from problem
 
     async def _ask(
-        self, key: bytes, ours: "Holder", now_ms: int, *, in_vain: bytes = b""
+        self, flight: bytes, ours: "Holder", now_ms: int, *, in_vain: bytes = b""
     ) -> tuple[bytes | None, bytes | None]:
-        """Return the value under *key*, and its holder where that is not us; a value read *in_vain* is no answer."""
-        names = [answer_name(key), _lease(key)]
+        """Return the value kept, and the flight's holder where that is not us; a value read *in_vain* is no answer."""
+        names = [answer_name(_key(flight)), _lease(flight)]
         match await self._link.run(_CLAIM, names, ours.to_bytes(), LEASE_MS, now_ms, self._name, in_vain):
             case [(bytes() | None) as value, (bytes() | None) as holder]:
                 return value, holder
         raise RedisRefused("a script's reply is not as the script gives it")
 
-    async def keep(self, key: bytes, event_id: UUID, answer: StoredAnswer, now_ms: int) -> None:
+    async def keep(self, flight: bytes, event_id: UUID, answer: StoredAnswer, now_ms: int) -> None:
         """Store the answer that the lease was for and let the lease go, in one step; nothing if it is too large.
 
         Raises:
@@ -191,40 +192,41 @@ class Rendezvous:
         """
         if not self._codec.takes(answer):
             return
+        key = _key(flight)
         value = await self._codec.write(key, answer)
         ours, lifetime_ms = Holder(self._name, event_id), max(1, answer.kept_until_ms - now_ms)
-        if self._held.get(key) == ours:
-            del self._held[key]
-        await self._link.run(_KEEP, [answer_name(key), _lease(key)], ours.to_bytes(), value, lifetime_ms)
+        if self._held.get(flight) == ours:
+            del self._held[flight]
+        await self._link.run(_KEEP, [answer_name(key), _lease(flight)], ours.to_bytes(), value, lifetime_ms)
 
-    async def done(self, key: bytes, answer: StoredAnswer) -> Done:
+    async def done(self, flight: bytes, answer: StoredAnswer) -> Done:
         """Return the message that carries a whole answer."""
-        return Done(key, await self._codec.write(key, answer))
+        return Done(flight, await self._codec.write(_key(flight), answer))
 
     async def received(self, message: Done) -> StoredAnswer | None:
         """Return the answer that *message* carries, if it can be read."""
-        return await self._codec.read(message.key, message.answer)
+        return await self._codec.read(_key(message.flight), message.answer)
 
-    def release(self, key: bytes, event_id: UUID) -> None:
+    def release(self, flight: bytes, event_id: UUID) -> None:
         """Let others lead, if the lease is this event's. Nobody waits for it."""
         ours = Holder(self._name, event_id)
-        if self._held.get(key) == ours:
-            del self._held[key]
-            self._send(self._link.run(_RELEASE, [_lease(key)], ours.to_bytes()))
+        if self._held.get(flight) == ours:
+            del self._held[flight]
+            self._send(self._link.run(_RELEASE, [_lease(flight)], ours.to_bytes()))
 
     @contextlib.asynccontextmanager
-    async def following(self, key: bytes, holder: Holder) -> AsyncIterator["asyncio.Queue[Message]"]:
-        """Ask *holder* to tell what comes for *key*; yield the queue of its messages."""
+    async def following(self, flight: bytes, holder: Holder) -> AsyncIterator["asyncio.Queue[Message]"]:
+        """Ask *holder* to tell what comes of *flight*; yield the queue of its messages."""
         queue: asyncio.Queue[Message] = asyncio.Queue()
-        self._following.setdefault(key, []).append(queue)
-        self._tell(holder.gateway, Join(key, self._name))
+        self._following.setdefault(flight, []).append(queue)
+        self._tell(holder.gateway, Join(flight, self._name))
         try:
             yield queue
         finally:
-            queues = self._following[key]
+            queues = self._following[flight]
             queues.remove(queue)
             if not queues:
-                del self._following[key]
+                del self._following[flight]
 
     def _tell(self, gateway: bytes, message: Message) -> None:
         self._send(self._link.ask(b"PUBLISH", _CHANNEL + gateway, _encoder.encode(message)))
@@ -236,8 +238,8 @@ class Rendezvous:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            for key, ours in self._held.items():
-                self._send(self._link.run(_RENEW, [_lease(key)], ours.to_bytes(), LEASE_MS))
+            for flight, ours in self._held.items():
+                self._send(self._link.run(_RENEW, [_lease(flight)], ours.to_bytes(), LEASE_MS))
 
     def _hear(self, data: bytes) -> None:
         try:
@@ -247,14 +249,19 @@ class Rendezvous:
             return
         if isinstance(message, Join):
             if self._on_join is not None:
-                self._on_join(message.key, message.reply_to, partial(self._tell, message.reply_to))
+                self._on_join(message.flight, message.reply_to, partial(self._tell, message.reply_to))
         else:
-            for queue in self._following.get(message.key, ()):
+            for queue in self._following.get(message.flight, ()):
                 queue.put_nowait(message)
 
 
-def _lease(key: bytes) -> bytes:
-    return b"zerorate:flight:{" + key + b"}"
+def _key(flight: bytes) -> bytes:
+    """Return the key of the answer that a flight is for; what follows it says whose calls share the flight."""
+    return flight[:KEY_BYTES]
+
+
+def _lease(flight: bytes) -> bytes:
+    return b"zerorate:flight:{" + flight[:KEY_BYTES] + b"}" + flight[KEY_BYTES:]
 
 
 def _ignore_absence(command: "asyncio.Future[Any]") -> None:

@@ -48,6 +48,8 @@ class Observer:
         if found is not None:
             stored, tier = found.stored, found.tier if found.how == "exact" else found.how
             age_ms = call.now_ms - stored.stored_at_ms
+            if stored.paid_by:  # in a pool nobody is told of when
+                tier, age_ms = found.tier if found.because == "stale-while-revalidate" else tier, 0
             self._tally.hit(event.tenant_id, event.model, tier, len(stored.body), age_ms)
         elif event.outcome == "coalesced":  # a stream, passed on as it came
             self._tally.hit(event.tenant_id, event.model, "coalesced", 0, 0)

@@ -1,5 +1,6 @@
 """Make the catalog match a file."""
 
+import getpass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.utils import timezone
 
 from cacheproxy.catalog_file import InvalidCatalog, read_catalog
 from cacheproxy.errors import CatalogError
+from cacheproxy.invalidations import Author
+from cacheproxy.models import CacheInvalidation
 from cacheproxy.services import WARNING, apply_catalog
 
 
@@ -15,7 +18,8 @@ class Command(BaseCommand):
     """Print the diff, then apply it whole; any error refuses the whole file."""
 
     help = (
-        "Make upstreams, models, plans, prices, hit discounts and tenants match a YAML file; prints the diff."
+        "Make upstreams, pools, models, plans, prices, hit discounts and tenants match a YAML file; "
+        "prints the diff."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,7 +32,10 @@ class Command(BaseCommand):
         path: Path = options["file"]
         try:
             catalog = read_catalog(path.read_text())
-            changes = apply_catalog(catalog=catalog, now=timezone.now(), dry_run=options["dry_run"])
+            author = Author(getpass.getuser(), CacheInvalidation.Via.COMMAND)
+            changes = apply_catalog(
+                catalog=catalog, author=author, now=timezone.now(), dry_run=options["dry_run"]
+            )
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path}: cannot be read: {error}") from error
         except (InvalidCatalog, CatalogError) as error:

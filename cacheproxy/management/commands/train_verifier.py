@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from cacheproxy.semantic.budget.rules import LEAST_SCORE
 from cacheproxy.semantic.errors import EncoderMissing
 from cacheproxy.semantic.verifier import DEFAULT_MODEL
 
@@ -35,10 +36,22 @@ class Command(BaseCommand):
             help="wrong hits allowed, a share of the look-ups (default 0.01)",
         )
         parser.add_argument(
-            "--near-misses",
+            "--wrong-of-hits",
+            type=float,
+            default=0.05,
+            help="wrong hits allowed, a share of the hits (default 0.05)",
+        )
+        parser.add_argument(
+            "--rewordings",
             type=float,
             default=0.2,
-            help="the share of look-ups whose best candidate is another question of the same subject (default 0.2)",
+            help="the share of look-ups that reword what is stored (default 0.2)",
+        )
+        parser.add_argument(
+            "--near-misses",
+            type=float,
+            default=0.05,
+            help="the share of look-ups whose best candidate is another question of the same subject (default 0.05)",
         )
         parser.add_argument(
             "--output", type=Path, default=DEFAULT_MODEL, metavar="FILE", help="the model; its card beside it"
@@ -57,6 +70,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Train."""
         try:
+            from cacheproxy.semantic.card import Limits, Traffic
             from cacheproxy.semantic.minilm.encoder import LocalEncoder
             from cacheproxy.semantic.minilm.files import wheel
             from cacheproxy.semantic.trainer import Plan, train
@@ -69,8 +83,9 @@ class Command(BaseCommand):
             source=options["source"],
             seed=options["seed"],
             folds=options["folds"],
-            budget=options["budget"],
-            near_misses=options["near_misses"],
+            traffic=Traffic(options["rewordings"], options["near_misses"]),
+            limits=Limits(options["budget"], options["wrong_of_hits"]),
+            least=LEAST_SCORE,
             output=options["output"],
             plot=options["plot"],
             vectors=options["vectors"],

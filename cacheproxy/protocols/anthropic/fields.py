@@ -27,6 +27,7 @@ class AnthropicDialect(JsonDialect):
     """What Anthropic's surfaces share. Requests and answers pass with every field, known or not."""
 
     protocol = "anthropic"
+    identity = ("id",)
     read_headers = (b"anthropic-version", b"anthropic-beta")
     id_header = b"request-id"
     path = ""

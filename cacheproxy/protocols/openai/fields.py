@@ -41,6 +41,7 @@ class OpenAIDialect(JsonDialect):
     """
 
     protocol = "openai"
+    identity = ("id", "created")
     echoed: tuple[str, ...] = ()
     """Fields out of the key that an answer repeats all the same: what stands there is its caller's own."""
 

@@ -84,6 +84,10 @@ class ResponsesDialect(OpenAIDialect):
             and all(tool.get("type") in CLIENT_TOOLS for tool in objects(fields.get("tools")))
         )
 
+    def is_addressed(self, request: InferenceRequest) -> bool:
+        """Return True: calls name a response to go on from it, and items of it."""
+        return True
+
     def wording(self, request: InferenceRequest) -> Wording | None:
         """Return the input, or its last message where that is the user's and one text, and the rest."""
         return wording_of(request, "input", kinds=("input_text", "text"))

@@ -380,3 +380,16 @@ def check_amounts(row: dict[str, str], event: dict[str, Any], book: PriceBook) -
     assert Decimal(row["saved"]) == exact_sum(part.discount for part in parts)
     quarantined = [pool for pool in BILLABLE if event[pool] and rated.get(pool) is None]
     assert row["quarantined_pools"] == " ".join(quarantined)
+
+
+def test_a_hit_does_not_name_the_call_of_another_tenant_of_the_pool(tenant: Tenant) -> None:
+    paid = use(tenant.pk, occurred_at=NOON)
+    for raw_usage in (None, b'{"round_digits": 3}', b'{"pool": "public"}'):
+        use(
+            tenant.pk,
+            outcome="exact",
+            occurred_at=NOON + timedelta(minutes=1),
+            source_event=paid.event_id,
+            raw_usage=raw_usage,
+        )
+    assert sorted(row["source_event"] for row in rows_of(tenant)) == ["", "", *[str(paid.event_id)] * 2]

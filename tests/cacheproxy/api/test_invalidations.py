@@ -55,11 +55,14 @@ def test_a_tenant_ends_answers_of_its_own(acme: Caller, stranger: Caller) -> Non
     assert answer == {
         "epoch": made.epoch,
         "tenant": "acme",
+        "pool": None,
         "model": "small",
         "version": "",
         "session": "",
         "tag": "doc-1",
         "key": "",
+        "matching": "",
+        "answers": None,
         "reason": "corrected",
         "via": "api",
     }

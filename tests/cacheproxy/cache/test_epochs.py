@@ -87,6 +87,23 @@ def test_who_keeps_answers_is_told_of_keys_that_are_of_no_use_to_anybody() -> No
     assert told == [b"k1:b"]
 
 
+def test_keys_found_to_be_a_tenants_own_end_and_are_of_no_use_to_anybody() -> None:
+    epochs = Epochs()
+    told: list[bytes] = []
+    epochs.on_key = told.append
+    mine, other = epochs.era(ACME, "small", "1"), epochs.era(STRANGER, "small", "1")
+    for epoch in (1, 2):
+        before = epochs.era(ACME, "small", "1").key(b"k1:a")
+        epochs.take(Invalidation(epoch, ACME, EVERYTHING, (b"k1:a", b"k1:b")))
+        assert epochs.era(ACME, "small", "1").key(b"k1:a") not in {before, b"k1:a"}
+        assert before in told  # wherever it was kept by then
+    epochs.take(Invalidation(2, ACME, EVERYTHING, (b"k1:a", b"k1:b")))
+    assert len(told) == 4
+    assert (mine.is_over, other.is_over) == (True, False)
+    assert epochs.era(ACME, "small", "1").epoch == 0
+    assert epochs.era(ACME, "small", "1").key(b"k1:c") == b"k1:c"
+
+
 def test_an_era_is_over_when_its_tenant_is_concerned() -> None:
     epochs = Epochs()
     mine, other = epochs.era(ACME, "small", "1"), epochs.era(STRANGER, "small", "1")

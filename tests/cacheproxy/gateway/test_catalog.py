@@ -89,6 +89,7 @@ def access_row(**changes: Any) -> dict[str, Any]:
         "allowed_networks": [],
         "enable_cache": True,
         "keep_content": False,
+        "pools": None,
         "budgets": "[]",
     } | changes
 

@@ -129,6 +129,35 @@ class World:
         )  # fmt: skip
         return api_key_id, key.text
 
+    async def add_pool(self, name: str, *members: Tenant, pad_hits: bool = False) -> int:
+        """Add a pool with these members, and return its id."""
+        pool_id: int = await self.sql.fetchval(
+            "INSERT INTO cacheproxy_cachepool (name, secret, pad_hits, made_at) VALUES ($1, $2, $3, now())"
+            " RETURNING id",
+            name, os.urandom(32), pad_hits,
+        )  # fmt: skip
+        for member in members:
+            await self.join(pool_id, member)
+        return pool_id
+
+    async def join(self, pool_id: int, tenant: Tenant) -> None:
+        """Let a tenant into a pool."""
+        await self.sql.execute(
+            "INSERT INTO cacheproxy_poolmembership"
+            " (pool_id, tenant_id, agreed_by, joined_at, joined_by, joined_via, left_by, left_via)"
+            " VALUES ($1, $2, 'Ann', now(), 'test', 'command', '', '')",
+            pool_id, tenant.id,
+        )  # fmt: skip
+
+    async def leave(self, pool_id: int, tenant: Tenant) -> None:
+        """Let a tenant out of a pool, which gets another secret."""
+        await self.sql.execute(
+            "WITH stay AS (UPDATE cacheproxy_poolmembership SET left_at = now(), left_by = 'test', left_via = 'command'"
+            " WHERE pool_id = $1 AND tenant_id = $2 AND left_at IS NULL RETURNING pool_id)"
+            " UPDATE cacheproxy_cachepool SET secret = $3 FROM stay WHERE id = stay.pool_id",
+            pool_id, tenant.id, os.urandom(32),
+        )  # fmt: skip
+
     async def invalidate(self, tenant_id: int | None = None, **place: str) -> int:
         """Add an invalidation, and return its epoch."""
         stated = {"model": "", "version": "", "session": "", "tag": "", "key": ""} | place

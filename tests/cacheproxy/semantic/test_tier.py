@@ -11,12 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from cacheproxy.cache.at_rest import AtRest
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.semantic.budget.ledger import Ledger
 from cacheproxy.semantic.budget.rules import Rules
 from cacheproxy.semantic.embedding import Embedded, Free, Remembering
 from cacheproxy.semantic.errors import EncoderFailed
 from cacheproxy.semantic.finding import Finding, Question
+from cacheproxy.semantic.kept import Keeping, Kept
 from cacheproxy.semantic.minilm.encoder import LocalEncoder
 from cacheproxy.semantic.store import Store
 from cacheproxy.semantic.tier import SemanticTier
@@ -60,8 +62,8 @@ class Tiers:
         self.bags = Bags()
         remote = Remembering(self.bags)
         self.tier = SemanticTier(
-            store=store, writer=self.writer, ledger=self.ledger, judge=self.judge, unpack=unpack,
-            local=Free(encoder), remote=lambda _name: remote,
+            store=store, writer=self.writer, ledger=self.ledger, keeping=Keeping(AtRest()),
+            judge=self.judge, unpack=unpack, local=Free(encoder), remote=lambda _name: remote,
         )  # fmt: skip
 
     async def find(self, text: str, *, seconds: float = 5, **changes: Any) -> Finding:
@@ -183,10 +185,10 @@ async def test_what_another_release_wrote_is_passed_over(tiers: Tiers, sql: Any)
     await tiers.keep(ASKED)
     await sql.execute("UPDATE cacheproxy_semanticentry SET question = 'no message'")
     assert (await tiers.find(REWORDED)).reason == "stale"
-    await sql.execute(
-        "UPDATE cacheproxy_semanticentry SET question = $1", msgspec.msgpack.encode([b"old", b""])
-    )
+    old = Keeping(AtRest()).wrap(ACME, b"k1:one", Kept(ASKED, b"old", b""))
+    await sql.execute("UPDATE cacheproxy_semanticentry SET question = $1", old)
     assert (await tiers.find(REWORDED)).reason == "stale"
+    assert tiers.tier.counts["unreadable"] == 2
 
 
 async def test_an_answer_that_is_gone_takes_its_entry_with_it(tiers: Tiers) -> None:
@@ -201,6 +203,7 @@ async def test_the_judge_must_know_the_encoder(settings: GatewaySettings, store:
     bags = Bags()
     with pytest.raises(ValueError, match="knows the vectors of minilm, not those of bags@1"):
         SemanticTier(
-            store=store, writer=Writer(store), ledger=Ledger(settings, lambda: NOW), judge=WordJudge("minilm"),
+            store=store, writer=Writer(store), ledger=Ledger(settings, lambda: NOW),
+            keeping=Keeping(AtRest()), judge=WordJudge("minilm"),
             unpack=unpack, local=bags, remote=lambda _name: bags,
         )  # fmt: skip

@@ -56,6 +56,24 @@ REFUSED = [
     ),
     ("language", "How do I say hello in Spanish?", "How do I say hello in Italian?"),
     ("language", "退款", "refund"),
+    ("opposite", "Is it legal to fish here?", "Is it illegal to fish here?"),
+    ("opposite", "How do I encrypt a disk?", "How do I decrypt a disk?"),
+    ("opposite", "How is inbound traffic counted?", "How is outbound traffic counted?"),
+    ("opposite", "eggs in a cooked salad", "eggs in an uncooked salad"),
+    ("opposite", "Selling a car in Berlin", "How do I buy a car in Berlin?"),
+    ("opposite", "shares held for more than a year", "shares held for less than a year"),
+    ("direction", "the fee after probation", "the fee during probation"),
+    ("negation", "undo it without keeping changes", "undo it but keep changes"),
+    ("negation", "if I still have access", "if I no longer have access"),
+    ("unit", "at 3000 m of altitude", "at 3000 feet of altitude"),
+    ("edit", "What are the side effects of metformin?", "What are the side effects of methotrexate?"),
+    ("edit", "How do I grant a user access?", "How do I revoke a user access?"),
+    ("edit", "Where do I vote in this town?", "When do I vote in this town?"),
+    ("edit", "Was it open in the holidays?", "Is it open in the holidays?"),
+    ("edit", "My son is being bullied at school", "My son is bullying others at school"),
+    ("edit", "How many people live there?", "How many people lived there?"),
+    ("edit", "Show all of my files", "Show some of my files only"),
+    ("edit", "Can he see my photos?", "Can she see my photos?"),
     ("length", "word " * 61 + "cats", "word " * 61 + "dogs"),
 ]
 PASSED = [
@@ -81,6 +99,20 @@ PASSED = [
     ("the iPhone 6 price", "the iPhone6 price"),
     ("使用3天", "使用三天"),
     ("Hi, could you please tell me what a heat pump is? Thanks!", "What is a heat pump?"),
+    ("Am I allowed to pay in if I am younger than 50?", "May I pay in if I am under 50?"),
+    ("Can it be made one day ahead?", "Can it be made a day ahead?"),
+    ("water at 3000 m", "water at 3000 metres"),
+    ("a prize of $5m", "a prize of 5 million dollars"),
+    ("I forgot my PIN", "I can't remember my PIN"),
+    ("Is my boss, as an employer, allowed to read my mail?", "May my employer read my mail?"),
+    ("In pandas, how do I drop empty rows?", "How do I drop empty rows in pandas?"),
+    (
+        "My starter smells like nail polish, is it safe?",
+        "A nail polish smell comes from my starter, is it safe?",
+    ),
+    ("How do I get to Shinjuku from Narita by train?", "Which trains go to Shinjuku from Narita?"),
+    ("Wie kündige ich den Vertrag?", "Wie kann ich den Handyvertrag kündigen?"),
+    ("How can I learn it?", "How do I learn it?"),
     ("How do I stop a dog from barking?", "How do I get a dog to stop barking?"),
 ]
 
@@ -105,5 +137,6 @@ def test_nothing_is_refused_against_itself(text: str) -> None:
 
 def test_the_words_for_statistics_stay() -> None:
     assert list(GUARDS) == [
-        "language", "code", "number", "unit", "date", "negation", "opposite", "direction", "order", "name", "length",
+        "language", "code", "number", "unit", "date", "negation", "opposite", "direction", "order", "name",
+        "edit", "length",
     ]  # fmt: skip

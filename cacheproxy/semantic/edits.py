@@ -1,0 +1,93 @@
+"""What a near copy changes: where two texts are the same but for a place or two, that place is the question. Plain."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from cacheproxy.semantic.alignment import Edit, Pair, alike
+from cacheproxy.semantic.lexicon import words
+from cacheproxy.semantic.quantities import counts
+from cacheproxy.semantic.question import hides_negation
+from cacheproxy.semantic.words import Word
+
+PAST = words("was were did had")
+PRESENT = words("is are am do does has have will shall")
+SUFFERING = words("be been being am is are was were get gets got getting")
+REACH = 2
+"""How many words before a participle that which makes it passive may stand."""
+ASKING = [words(line) for line in ("who whom whose", "when", "where", "why", "how", "what which")]
+DECISIVE = words("only all both neither half still again")
+"""Small words that change a question where they are put in or left out."""
+PERSONS = [
+    words("i me my mine myself we us our ours ourselves you your yours yourself"),
+    words("he him his himself"),
+    words("she her hers herself"),
+    words("they them their theirs themselves"),
+    words("someone somebody else others"),
+]
+
+
+def exchanges_content(edit: Edit) -> bool:
+    """Return whether words that say what it is about stand for others, and not just in another spelling.
+
+    Numbers are none: a guard of their own compares them.
+    """
+    new, stored = _content(edit.new), _content(edit.stored)
+    return bool(new and stored) and not (_met(new, stored) and _met(stored, new))
+
+
+def exchanges_tense(edit: Edit) -> bool:
+    """Return whether past stands for present, or the reverse."""
+    new, stored = {word.text for word in edit.new}, {word.text for word in edit.stored}
+    return _exchanged(new, stored, PAST, PRESENT) or _exchanged(stored, new, PAST, PRESENT)
+
+
+def exchanges_asking(edit: Edit) -> bool:
+    """Return whether one asks for something else, speaks of somebody else, or goes the other way."""
+    new, stored = {word.text for word in edit.new}, {word.text for word in edit.stored}
+    if new | stored == {"to", "from"}:
+        return True
+    return any(
+        _exchanged(new, stored, one, other)
+        for kinds in (ASKING, PERSONS)
+        for one in kinds
+        for other in kinds
+        if one is not other
+    )
+
+
+def decides(pair: Pair) -> bool:
+    """Return whether a word is put in, left out or exchanged on which much depends."""
+    new, stored = (
+        {word.stem for word in question.words if word.text in DECISIVE or hides_negation(word.text)}
+        for question in (pair.new, pair.stored)
+    )
+    return new != stored
+
+
+def turns_verb(pair: Pair) -> bool:
+    """Return whether a verb after the same word turns from doing to suffering, or from now to then."""
+    new, stored = pair.new.words, pair.stored.words
+    return any(
+        _form(new, at) != _form(stored, other)
+        for (before, place), (at, other) in pairwise(pair.matches)
+        if before < at and place < other
+    )
+
+
+def _form(words: Sequence[Word], at: int) -> str:
+    """Return how a verb is meant at *at*."""
+    if not words[at].text.endswith("ed"):
+        return "does"
+    return "suffers" if {word.text for word in words[max(at - REACH, 0) : at]} & SUFFERING else "did"
+
+
+def _exchanged(new: set[str], stored: set[str], one: frozenset[str], other: frozenset[str]) -> bool:
+    return bool(new & one and stored & other) and not (new & other or stored & one)
+
+
+def _content(words: Sequence[Word]) -> list[Word]:
+    return [word for word in words if word.content and not counts(word.text)]
+
+
+def _met(words: Sequence[Word], others: Sequence[Word]) -> bool:
+    return all(any(alike(word, other) for other in others) for word in words)
