@@ -23,5 +23,6 @@ urlpatterns = [
     path("webhooks/stripe", stripe_webhook),
 ]
 
+handler400 = "config.problem.bad_request"
 handler404 = "config.problem.not_found"
 handler500 = "config.problem.server_error"

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from cacheproxy.errors import NotAMember, UnfitSelection
-from cacheproxy.invalidations import Author, Selection, invalidate
+from cacheproxy.invalidations import Author, Selection, invalidate, invalidate_matching
 from cacheproxy.models import CacheInvalidation, CachePool, PoolMembership, ServedModel
 from cacheproxy.pools import join_pool, leave_pool, rotate_secret
 from tenants.models import Tenant
@@ -136,3 +136,10 @@ def test_staff_end_a_pools_answers(pool: CachePool, acme: Tenant) -> None:
     assert CacheInvalidation.objects.get().pool == pool
     with pytest.raises(UnfitSelection, match="name one or the other"):
         invalidate(selection=Selection(tenant=acme, pool=pool), author=STAFF, now=timezone.now())
+
+
+def test_what_questions_match_is_no_part_of_a_pool(pool: CachePool, acme: Tenant) -> None:
+    join(pool, acme)
+    selection = Selection(tenant=acme, matching="price")
+    invalidate_matching(selection=selection, author=STAFF, now=timezone.now())
+    assert [row.tenant for row in CacheInvalidation.objects.all()] == [acme]

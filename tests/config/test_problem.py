@@ -31,7 +31,7 @@ class Faulty(APIView):
 
 
 urlpatterns = [path("api/v1/faulty/<what>", Faulty.as_view()), *urls.urlpatterns]
-handler404, handler500 = urls.handler404, urls.handler500
+handler400, handler404, handler500 = urls.handler400, urls.handler404, urls.handler500
 
 
 @pytest.fixture
@@ -76,6 +76,15 @@ def test_what_the_framework_refuses_is_a_problem_too(client: Client) -> None:
 def test_a_path_that_does_not_exist(client: Client) -> None:
     body = problem_at(client, "/api/v1/usages")
     assert (body["status"], body["code"]) == (404, "not_found")
+
+
+def test_a_host_that_is_not_here(client: Client) -> None:
+    with override_settings(ROOT_URLCONF=__name__):
+        response = client.get("/api/v1/usage", headers={"host": "no host"})
+        page = client.get("/admin/", headers={"host": "no host"})
+    assert (response.status_code, response["Content-Type"]) == (400, CONTENT_TYPE)
+    assert response.json()["code"] == "malformed_request"
+    assert (page.status_code, page["Content-Type"]) == (400, "text/html; charset=utf-8")
 
 
 def test_pages_for_people_stay_pages(client: Client) -> None:

@@ -49,7 +49,8 @@ def callers(acme: Caller, stranger: Caller) -> Iterator[dict[str, dict[str, str]
     ends = (signals.request_started, signals.request_finished)
     for end in ends:  # as Django's own test client does: the test's transaction must outlive a request
         end.disconnect(close_old_connections)
-    yield {"acme": acme.headers, "stranger": stranger.headers, "nobody": {}}
+    here = {"Host": "localhost"}  # of another host nothing is answered
+    yield {"acme": acme.headers | here, "stranger": stranger.headers | here, "nobody": here}
     for end in ends:
         end.connect(close_old_connections)
 
