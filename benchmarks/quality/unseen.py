@@ -13,6 +13,7 @@ from cacheproxy.semantic.minilm.files import wheel
 from cacheproxy.semantic.training import (
     EncodesNow,
     LabelledPair,
+    calibrated,
     cross_validate,
     encode,
     finish,
@@ -59,7 +60,8 @@ def cross_validated(
         words = list(vocabulary(wheel().vocabulary))
         lesson = prepare(pairs, words, encoder, path("vectors"), print)
         logits = cross_validate(lesson, FOLDS, SEED, print)
-        np.savez(file, scores=1 / (1 + np.exp(-logits)), cosines=lesson.cosines)
+        slope, shift = _shipped("calibration")
+        np.savez(file, scores=calibrated(logits, slope, shift), cosines=lesson.cosines)
     kept = np.load(file)
     return kept["scores"], kept["cosines"]
 
@@ -73,13 +75,20 @@ def split(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], list[Label
 
 
 def trained(pairs: Sequence[LabelledPair], encoder: EncodesNow) -> Verifier:
-    """Return a verifier that has seen *pairs* and no others, with the threshold of the one that ships."""
+    """Return a verifier that has seen *pairs* and no others, calibrated as the one that ships."""
     file = path(f"vectors/verifier-{_digest(pairs)}.npz")
     if not file.exists():
         words = list(vocabulary(wheel().vocabulary))
         lesson = prepare(pairs, words, encoder, path("vectors"), print)
-        save(finish(lesson, SEED, Verifier.load().threshold), file)
+        taken_over = {name: _shipped(name) for name in ("calibration", "default_threshold")}
+        save(finish(lesson, SEED) | taken_over, file)
     return Verifier.load(file)
+
+
+def _shipped(name: str) -> NDArray[np.float64]:
+    with np.load(DEFAULT_MODEL) as arrays:
+        values: NDArray[np.float64] = arrays[name]
+    return values
 
 
 def _digest(pairs: Sequence[LabelledPair]) -> str:
