@@ -1,5 +1,6 @@
 """Fixtures of semantic hits: a model that wants them, the local encoder, and a judge whose verdicts are plain."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -74,6 +75,13 @@ async def cast(world: World, upstream: FakeUpstream) -> Cast:
 async def gateway(
     gateway_settings: GatewaySettings, cast: Cast, semantic: Semantic
 ) -> AsyncIterator[tuple[Gateway, str]]:
-    """Give a serving gateway with the tier open, and its URL."""
+    """Give a serving gateway with the tier open, and its URL; afterwards nothing of it may be left."""
+    before = asyncio.all_tasks()
     async with serving(gateway_settings, open_tier=semantic.open) as (gateway, url):
         yield gateway, url
+    left = {
+        task
+        for task in asyncio.all_tasks() - before - {asyncio.current_task()}
+        if "FakeUpstream" not in repr(task.get_coro())
+    }
+    assert not left, "the gateway left tasks behind"
