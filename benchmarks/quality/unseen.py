@@ -13,6 +13,7 @@ from cacheproxy.semantic.minilm.files import wheel
 from cacheproxy.semantic.training import (
     EncodesNow,
     LabelledPair,
+    calibrated,
     cross_validate,
     encode,
     finish,
@@ -59,7 +60,8 @@ def cross_validated(
         words = list(vocabulary(wheel().vocabulary))
         lesson = prepare(pairs, words, encoder, path("vectors"), print)
         logits = cross_validate(lesson, FOLDS, SEED, print)
-        np.savez(file, scores=1 / (1 + np.exp(-logits)), cosines=lesson.cosines)
+        tuning = Verifier.load().tuning
+        np.savez(file, scores=calibrated(logits, tuning.slope, tuning.shift), cosines=lesson.cosines)
     kept = np.load(file)
     return kept["scores"], kept["cosines"]
 
@@ -73,12 +75,12 @@ def split(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], list[Label
 
 
 def trained(pairs: Sequence[LabelledPair], encoder: EncodesNow) -> Verifier:
-    """Return a verifier that has seen *pairs* and no others, with the threshold of the one that ships."""
+    """Return a verifier that has seen *pairs* and no others, with the tuning of the one that ships."""
     file = path(f"vectors/verifier-{_digest(pairs)}.npz")
     if not file.exists():
         words = list(vocabulary(wheel().vocabulary))
         lesson = prepare(pairs, words, encoder, path("vectors"), print)
-        save(finish(lesson, SEED, Verifier.load().threshold), file)
+        save(finish(lesson, SEED, Verifier.load().tuning), file)
     return Verifier.load(file)
 
 
