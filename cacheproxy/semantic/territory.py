@@ -60,4 +60,5 @@ def weighed(sums: Floats) -> Floats:
 def unit(places: Floats) -> Floats:
     """Return *places* at length 1; one at the origin stays there."""
     lengths = np.linalg.norm(places, axis=-1, keepdims=True)
-    return np.divide(places, np.maximum(lengths, 1e-9), dtype=np.float32)
+    units: Floats = np.divide(places, np.maximum(lengths, 1e-9), dtype=np.float32)
+    return units

@@ -220,7 +220,8 @@ def calibration(logits: Floats, labels: NDArray[np.bool_], traffic: Traffic) -> 
 def calibrated(logits: Floats, slope: float, shift: float) -> Floats:
     """Return *logits* as scores, 0 to 1; 0 for minus infinity."""
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-(slope * logits + shift)))
+        scores: Floats = 1 / (1 + np.exp(-(slope * logits + shift)))
+    return scores
 
 
 def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> list[lightgbm.Booster]:

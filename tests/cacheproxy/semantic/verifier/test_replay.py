@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from cacheproxy.semantic.minilm.encoder import LocalEncoder
 from cacheproxy.semantic.tier import CANDIDATES
 from cacheproxy.semantic.verifier import Reading, Verifier
