@@ -130,8 +130,10 @@ class Pair:
             return False
         if _listed(new, first[0], second[0]) and _listed(stored, second[1], first[1]):
             return False
-        between, others_between = _between(new, first[0], second[0]), _between(stored, second[1], first[1])
-        return not (between or others_between) or not between.isdisjoint(others_between)
+        between, others_between = new[first[0] + 1 : second[0]], stored[second[1] + 1 : first[1]]
+        if [word.text for word in between] == [word.text for word in others_between]:
+            return not (between and left.role)  # "in Rome in May": each has a preposition of its own
+        return not _content(between).isdisjoint(_content(others_between))
 
 
 def _matches(new: Sequence[Word], stored: Sequence[Word]) -> list[tuple[int, int]]:
@@ -189,9 +191,8 @@ def _shared_start(left: str, right: str) -> int:
     return min(len(left), len(right))
 
 
-def _between(words: Sequence[Word], first: int, second: int) -> set[str]:
-    """Return the stems of the content words between two places."""
-    return {word.stem for word in words[first + 1 : second] if word.content}
+def _content(words: Sequence[Word]) -> set[str]:
+    return {word.stem for word in words if word.content}
 
 
 def _listed(words: Sequence[Word], first: int, second: int) -> bool:

@@ -139,7 +139,9 @@ def refusals_table(refusals: Sequence[str | None], labels: Labels) -> str:
     """Return a Markdown table of what each guard refused first."""
     counts = Counter(zip(refusals, labels.tolist(), strict=True))
     lines = ["| guard | different questions refused | duplicates refused |", "|---|---:|---:|"]
-    words = sorted({refusal for refusal in refusals if refusal}, key=lambda word: -counts[word, False])
+    words = sorted(
+        {refusal for refusal in refusals if refusal}, key=lambda word: (-counts[word, False], word)
+    )
     return "\n".join(
         lines + [f"| {word} | {counts[word, False]:,} | {counts[word, True]:,} |" for word in words]
     )

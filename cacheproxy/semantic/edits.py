@@ -24,6 +24,10 @@ PERSONS = [
     words("they them their theirs themselves"),
     words("someone somebody else others"),
 ]
+GIVING = [
+    words("give gives gave given giving grant send sends sent sending"),
+    words("get gets got getting receive receives received receiving take takes took taken"),
+]
 
 
 def exchanges_content(edit: Edit) -> bool:
@@ -51,7 +55,7 @@ def exchanges_asking(edit: Edit) -> bool:
         return True
     return any(
         _exchanged(new, stored, one, other)
-        for kinds in (ASKING, PERSONS)
+        for kinds in (ASKING, PERSONS, GIVING)
         for one in kinds
         for other in kinds
         if one is not other

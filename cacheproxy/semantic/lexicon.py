@@ -203,7 +203,7 @@ SAME_WORD = groups("""
     ireland irish
     scotland scottish
     netherlands dutch
-    usa u.s. u.s.a. u.s.a america
+    usa u.s. u.s.a. u.s.a america american americans
     uk u.k. u.k britain british
     uae u.a.e.
     eu e.u.

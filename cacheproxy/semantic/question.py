@@ -59,13 +59,15 @@ AUXILIARIES = "do|does|did|is|are|was|were|can|could|will|would|should|has|have"
 IDLE_NEGATIONS = re.compile(
     rf"""^(?:{AUXILIARIES})\ not\b                                    # "Isn't there a way?"
     |\b(?:{AUXILIARIES})\ not\ (?:it|i|you|we|they|he|she|there)$     # "It is late, isn't it?"
-    |\b(?:(?:do|did|can|could)\ not\ (?:\w+\ )?(?:know|understand|remember|recall|see|find|tell|figure\ out|work\ out)
+    |\b(?:(?:do|did|can|could)\ not\ (?:\w+\ ){{0,2}}
+        (?:know|understand|remember|recall|see|find|tell|figure\ out|work\ out)
         |not\ (?:quite\ |really\ |entirely\ )?(?:sure|certain|clear)|no\ (?:idea|clue))
         (?=\ (?:how|what|where|when|why|who|which|whether|if|about)\b) # "I don't know how to …"
     |\bnot\ (?:only|just)\b|\bno\ matter\b""",
     re.VERBOSE,
 )
 """Words that say no and do not mean it."""
+FREE_OF = re.compile(r"\w-free\b")
 A_NOT_A = re.compile(r"(.)不\1|有没有")
 
 
@@ -152,7 +154,7 @@ def _negations(folded: str, words: list[str]) -> int:
         for before, word in pairwise(["", *said])
     )
     bare = A_NOT_A.sub("", folded)
-    return english + sum(bare.count(negator) for negator in HAN_NEGATORS)
+    return english + len(FREE_OF.findall(folded)) + sum(bare.count(negator) for negator in HAN_NEGATORS)
 
 
 def _asks(words: list[str]) -> str:

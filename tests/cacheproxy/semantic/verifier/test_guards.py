@@ -78,6 +78,10 @@ REFUSED = [
     ("edit", "How many people live there?", "How many people lived there?"),
     ("edit", "Show all of my files", "Show some of my files only"),
     ("edit", "Can he see my photos?", "Can she see my photos?"),
+    ("edit", "How do I give my colleague access to it?", "How do I get my colleague access to it?"),
+    ("negation", "recipes with nuts", "nut-free recipes"),
+    ("order", "What happens if I divorce my wife?", "What happens if my wife divorces me?"),
+    ("date", "What is due each month?", "What is due each week?"),
     ("length", "word " * 61 + "cats", "word " * 61 + "dogs"),
 ]
 PASSED = [
@@ -117,6 +121,15 @@ PASSED = [
     ("How do I get to Shinjuku from Narita by train?", "Which trains go to Shinjuku from Narita?"),
     ("Wie kündige ich den Vertrag?", "Wie kann ich den Handyvertrag kündigen?"),
     ("How can I learn it?", "How do I learn it?"),
+    ("I don't understand how interest works", "How does interest work?"),
+    ("I can't seem to find where to change it", "Where do I change it?"),
+    ("Isn't there a way to get a photo back?", "Is there a way to get a photo back?"),
+    ("a recipe that has no gluten in it", "a gluten-free recipe"),
+    ("the weather in Rome in October", "the weather in October in Rome"),
+    ("How do I center a div with CSS?", "What CSS do I need so that a div is centred?"),
+    ("What is the French word for bread?", "How do I say bread in French?"),
+    ("the fee per month", "the monthly fee"),
+    ("Is it open 2-3 days?", "Is it open 2 to 3 days?"),
     ("How do I stop a dog from barking?", "How do I get a dog to stop barking?"),
 ]
 
