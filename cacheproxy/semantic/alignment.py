@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
-from cacheproxy.semantic.lexicon import COORDINATORS, DETERMINERS, DIRECTED_ROLES
+from cacheproxy.semantic.lexicon import COORDINATORS, DETERMINERS, DIRECTED_ROLES, WH_WORDS
 from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
@@ -124,8 +124,13 @@ class Pair:
             return False
         roles = left.role, right.role
         others = stored[first[1]].role, stored[second[1]].role
+        if self._exchange_governors(first, second):
+            return True
         if roles[0] != roles[1]:
-            return roles == others[::-1] and (self.close or not DIRECTED_ROLES.isdisjoint(roles))
+            directed = not DIRECTED_ROLES.isdisjoint(roles)
+            return roles == others[::-1] and (
+                directed or (self.close and not self._in_clauses(first, second))
+            )
         if roles != others:
             return False
         if _listed(new, first[0], second[0]) and _listed(stored, second[1], first[1]):
@@ -134,6 +139,25 @@ class Pair:
         if [word.text for word in between] == [word.text for word in others_between]:
             return not (between and left.role)  # "in Rome in May": each has a preposition of its own
         return not _content(between).isdisjoint(_content(others_between))
+
+    def _in_clauses(self, first: tuple[int, int], second: tuple[int, int]) -> bool:
+        """Return whether two inverted matches stand in one clause here and in two there."""
+        between = self.new.words[first[0] : second[0]], self.stored.words[second[1] : first[1]]
+        return len({any(word.text in WH_WORDS for word in words) for words in between}) == 2
+
+    def _exchange_governors(self, first: tuple[int, int], second: tuple[int, int]) -> bool:
+        """Return whether each of two inverted matches stands after what the other stands after in the other question.
+
+        As in "decline Thursday and propose Friday", "decline Friday and propose Thursday".
+        """
+        before = [_governor(self.new.words, at) for at, _ in (first, second)]
+        others = [_governor(self.stored.words, at) for _, at in (second, first)]
+        return self.close and None not in before and before == others and before[0] != before[1]
+
+
+def _governor(words: Sequence[Word], at: int) -> str | None:
+    """Return the stem of the content word before the one at *at*, or None where there is none."""
+    return next((word.stem for word in reversed(words[:at]) if word.content), None)
 
 
 def _matches(new: Sequence[Word], stored: Sequence[Word]) -> list[tuple[int, int]]:

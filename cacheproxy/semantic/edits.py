@@ -17,6 +17,8 @@ REACH = 2
 ASKING = [words(line) for line in ("who whom whose", "when", "where", "why", "how", "what which")]
 DECISIVE = words("only all both neither half still again") | PEOPLE
 """Words that change a question where they are put in or left out."""
+MAKING = words("make makes made making")
+POINTING = words("following below above")
 PERSONS = [
     words("i me my mine myself we us our ours ourselves you your yours yourself"),
     words("he him his himself"),
@@ -69,6 +71,15 @@ def decides(pair: Pair) -> bool:
         for question in (pair.new, pair.stored)
     )
     return new != stored
+
+
+def makes_so(pair: Pair) -> bool:
+    """Return whether no more is exchanged than "Make it shorter" for "Shorten it"."""
+    new = _content([word for edit in pair.edits for word in edit.new])
+    stored = _content([word for edit in pair.edits for word in edit.stored])
+    made = any(word.text in MAKING for word in (*new, *stored))
+    new, stored = ([each for each in side if each.text not in MAKING | POINTING] for side in (new, stored))
+    return made and bool(new and stored) and _met(new, stored) and _met(stored, new)
 
 
 def turns_verb(pair: Pair) -> bool:

@@ -13,13 +13,21 @@ from cacheproxy.semantic.edits import (
     exchanges_asking,
     exchanges_content,
     exchanges_tense,
+    makes_so,
     turns_verb,
 )
 from cacheproxy.semantic.fields import THINGS
-from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, OPPOSED_ROLES, PEOPLE, PRONOUNS
+from cacheproxy.semantic.lexicon import (
+    COORDINATORS,
+    DIRECTED_ROLES,
+    OPPOSED_ROLES,
+    PEOPLE,
+    PRONOUNS,
+    RELATIVES,
+)
 from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
-from cacheproxy.semantic.words import Word
+from cacheproxy.semantic.words import Word, stem
 
 MUCH_SHARED = 0.6
 """The share of their content words from which on an opposite decides wherever it stands."""
@@ -131,6 +139,11 @@ def same_order(pair: Pair) -> bool:
     return new == stored or not pair.close or sorted(new) != sorted(stored)
 
 
+def same_persons(pair: Pair) -> bool:
+    """Return whether nobody who is something to somebody ("my child") is spoken of in only one of them."""
+    return pair.shared < MUCH_SHARED or _relatives(pair.new.words) == _relatives(pair.stored.words)
+
+
 def same_names(pair: Pair) -> bool:
     """Return whether no name stands against another, nor alone where it decides.
 
@@ -154,6 +167,8 @@ def same_in_place(pair: Pair) -> bool:
         return True
     if turns_verb(pair) or decides(pair):
         return False
+    if makes_so(pair):
+        return True
     return not any(
         differs(edit)
         for edit in pair.edits
@@ -167,6 +182,7 @@ def short_enough(pair: Pair) -> bool:
     return longest <= MAX_WORDS or not (pair.left_new or pair.left_stored)
 
 
+RELATIVE_STEMS = {stem(person) for person in RELATIVES}
 PEOPLE_ENDINGS = {"n", "ns", "an", "ans", "ian", "ians", "s", "ese", "ish"}
 Guard = Callable[[Pair], bool]
 GUARDS: Mapping[str, Guard] = {
@@ -178,6 +194,7 @@ GUARDS: Mapping[str, Guard] = {
     "negation": same_negation,
     "opposite": no_opposites,
     "kind": same_kinds,
+    "person": same_persons,
     "direction": same_direction,
     "order": same_order,
     "name": same_names,
@@ -209,6 +226,10 @@ def _persons(words: Iterable[Word]) -> list[str]:
     return [
         PRONOUNS.get(word.text, word.stem) for word in words if word.text in PRONOUNS or word.text in PEOPLE
     ]
+
+
+def _relatives(words: Iterable[Word]) -> set[str]:
+    return {word.stem for word in words if word.stem in RELATIVE_STEMS}
 
 
 def _unmet_names(left: Iterable[Word], other: Question) -> list[Word]:

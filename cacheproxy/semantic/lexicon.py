@@ -44,11 +44,12 @@ PRONOUNS = {
 }
 """Who is spoken of."""
 
-PEOPLE = words("""
+RELATIVES = words("""
     husband wife boyfriend girlfriend partner spouse mother mom mum father dad parents son daughter brother sister child
-    children kid kids baby uncle aunt cousin nephew niece friend friends neighbour neighbor boss employer employee
-    landlord tenant teacher student roommate colleague coworker client customer
+    children kid kids baby uncle aunt cousin nephew niece friend friends neighbour neighbor roommate colleague coworker
 """)
+"""Who is named by what they are to somebody, and only so."""
+PEOPLE = RELATIVES | words("boss employer employee landlord tenant teacher student client customer")
 """Who is spoken of by name of what they are to somebody."""
 
 CONTRACTIONS = {
@@ -66,10 +67,16 @@ VERBAL_S = words("what how who where when why it he she that there here")
 """Words after which 's is "is"; after all others it is a possessive and dropped."""
 
 NEGATORS = words("not no non never without nobody nothing none neither nor nowhere hardly")
+OTHER_NEGATORS = words("""
+    nicht kein keine keinen keinem keiner keines nichts nie niemals niemand ohne
+    pas jamais sans aucun aucune não nem sem nunca jamás ningún ninguna senza nessun nessuna
+""")
+"""Of German, French, Portuguese, Spanish and Italian, but for those that are English words, too."""
 IMPLICIT_NEGATORS = words("""
     unable fail fails failed failing failure refuse refuses refused decline declines declined reject rejects rejected
     deny denies denied impossible lack lacks lacking missing forbid forbidden prevent prevents prevented prohibited
-    avoid stop stops stopped stopping wrong illegal invalid unavailable broken trouble problem problems issue issues
+    avoid avoids avoided avoiding preventing denying refusing excused exempt exempted exempts exemption waive waived
+    stop stops stopped stopping wrong illegal invalid unavailable broken trouble problem problems issue issues
     instead other except unless lost lose loses losing gone forgot forget forgotten absent empty blank free skip ignore
     exclude excluding excluded excludes disable disabled off remove removed rather error errors crash crashes crashing
     stuck freeze freezes frozen down dead expired vanished disappeared blank zero neglect hardly barely cancel cancelled
@@ -92,6 +99,7 @@ JOINED = {
         "email": "e mail",
         "wifi": "wi fi",
         "tv": "t v",
+        "2fa": "2 fa/two factor authentication/2 factor authentication/two step verification",
         "ai": "artificial intelligence",
         "ml": "machine learning",
     }.items()
@@ -161,6 +169,8 @@ OPPOSED_ROLES = [
 ]
 """Roles of which one never stands for another."""
 
+NOUNS_IN_ING = words("morning evening building ceiling pudding clothing earring wedding railing shilling")
+"""Words in -ing that say nothing of what is done."""
 COORDINATORS = words("and or vs versus & / ,")
 FLOATING = words("""
     online fast best better most more all still even again together first now today currently ever only alone once
@@ -235,6 +245,31 @@ SAME_WORD = groups("""
     mobile cellphone cell
     begin start
     purchase buy
+    allow permit
+    parcel package
+    vegetarian veggie
+    kid child children
+    doctor physician
+    lawyer attorney
+    fridge refrigerator
+    sofa couch
+    holiday vacation
+    petrol gasoline
+    delete erase
+    shorten shorter
+    lengthen longer
+    simplify simpler
+    strengthen stronger
+    weaken weaker
+    widen wider
+    tighten tighter
+    soften softer
+    brighten brighter
+    darken darker
+    enlarge larger bigger
+    2fa mfa tfa
+    crash accident
+    injury injuries injured injure hurt
 """)
 """Words for the same thing, and spellings of the same word, under one of them."""
 

@@ -14,6 +14,7 @@ from cacheproxy.semantic.lexicon import (
     LANGUAGE_NAMES,
     MEASURES,
     NEGATORS,
+    OTHER_NEGATORS,
     PLACES,
     WH_WORDS,
     words,
@@ -153,8 +154,14 @@ def _negations(folded: str, words: list[str]) -> int:
         word in NEGATORS and not (before in {"or", "why"} and word == "not")
         for before, word in pairwise(["", *said])
     )
+    foreign = sum(word in OTHER_NEGATORS for word in words)
     bare = A_NOT_A.sub("", folded)
-    return english + len(FREE_OF.findall(folded)) + sum(bare.count(negator) for negator in HAN_NEGATORS)
+    return (
+        english
+        + foreign
+        + len(FREE_OF.findall(folded))
+        + sum(bare.count(negator) for negator in HAN_NEGATORS)
+    )
 
 
 def _asks(words: list[str]) -> str:

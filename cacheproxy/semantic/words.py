@@ -16,6 +16,7 @@ from cacheproxy.semantic.lexicon import (
     JOINED,
     LANGUAGE_NAMES,
     NEGATORS,
+    NOUNS_IN_ING,
     PLACES,
     ROLES,
     SAME_WORD,
@@ -34,6 +35,7 @@ TOKEN = re.compile(
 """A Han character, a number, an acronym with stops, a word, or a mark."""
 OPENING = ".?!"
 """Marks after which a capital means nothing."""
+VOWELS = frozenset("aeiouy")
 ROLE_REACH = 4
 """How many words a preposition's role holds for."""
 
@@ -85,7 +87,7 @@ def words_of(text: str) -> tuple[Word, ...]:
         name = folded in PLACES or folded in LANGUAGE_NAMES or _has_capital(surface, opens or titled)
         name = name and content and folded not in UNITS and folded not in TITLES
         # A gerund is done, before or after something else, but not come from or gone to.
-        bare = not content or (folded.endswith("ing") and role not in TIMED_ROLES)
+        bare = not content or (_is_gerund(folded) and role not in TIMED_ROLES)
         words.append(Word(folded, stem(folded), content, name, "" if bare else role))
         reach -= content
         role = role if reach > 0 else ""
@@ -96,6 +98,11 @@ def without_courtesies(text: str) -> str:
     """Return *text* without greetings, thanks and "could you tell me"; whole where nothing else is in it."""
     bare = COURTESIES.sub("", text)
     return bare if any(character.isalnum() for character in bare) else text
+
+
+def _is_gerund(word: str) -> bool:
+    """Return whether *word* says what is done, as "moving" does and "string" and "building" do not."""
+    return word.endswith("ing") and word not in NOUNS_IN_ING and not VOWELS.isdisjoint(word[:-3])
 
 
 @lru_cache(maxsize=65_536)
