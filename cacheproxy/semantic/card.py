@@ -104,17 +104,24 @@ def upper_bound(count: int, total: int) -> float:
     return (middle + spread) / (1 + z * z / total)
 
 
-def table(curve: Sequence[Point], bare: Sequence[Point], traffic: Traffic) -> str:
-    """Return a Markdown table: duplicates hit against wrong hits, beside a bare threshold on the cosine."""
+def table(curve: Sequence[Point], known: Sequence[Point], bare: Sequence[Point], traffic: Traffic) -> str:
+    """Return a Markdown table: duplicates hit against wrong hits.
+
+    *known* is the curve where questions may be known from other pairs, *bare* that of a threshold on the cosine.
+    """
     lines = [
-        "| duplicates hit | score ≥ | wrong of 100 hits | bare cosine | in traffic, of 100 look-ups | of 100 hits |",
-        "|---:|---:|---:|---:|---:|---:|",
+        (
+            "| duplicates hit | score ≥ | wrong of 100 hits: unseen questions | unseen pairs | bare cosine"
+            " | in traffic, of 100 look-ups | of 100 hits |"
+        ),
+        "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for share in SHARES:
-        point, plain = at_recall(curve, share), at_recall(bare, share)
-        if point is not None and plain is not None:
+        point, other, plain = (at_recall(each, share) for each in (curve, known, bare))
+        if point is not None and other is not None and plain is not None:
             lines.append(
                 f"| {share:.0%} | {point.threshold:.3f} | {100 * point.wrong_of_hits:.1f}"
+                f" | {100 * other.wrong_of_hits:.1f}"
                 f" | {100 * plain.wrong_of_hits:.1f} | {100 * point.wrong_of_lookups_in(traffic):.2f}"
                 f" | {100 * point.wrong_of_hits_in(traffic):.1f} |"
             )

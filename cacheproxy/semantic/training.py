@@ -184,6 +184,12 @@ def grouped(pairs: Sequence[LabelledPair]) -> NDArray[np.intp]:
     return np.array([numbers.setdefault(root(_plain(pair.a)), len(numbers)) for pair in pairs])
 
 
+def ungrouped(lesson: Lesson) -> Lesson:
+    """Return *lesson* with each pair a group of its own, as if no two pairs shared a text."""
+    alone = lesson.survey._replace(groups=np.arange(len(lesson.labels)))
+    return lesson._replace(survey=alone)
+
+
 def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
     """Return for each pair the logit of a model that never saw its group; minus infinity where a guard refuses."""
     groups = lesson.survey.groups
