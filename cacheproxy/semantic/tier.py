@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 Vector = NDArray[np.float32]
 CANDIDATES = 5
 UNREADABLE = ("foreign", "stale")
+SURE = 0.9
+"""A score at which the other candidates, further away, are not judged: each takes half a millisecond."""
 MAX_CHARACTERS = 4096
 """A longer question is not looked for: encoders read only its beginning."""
 
@@ -75,6 +77,14 @@ class Judge(Protocol[Reading]):
 
     def judge(self, new: Reading, stored: Reading, cosine: float) -> Verdict:
         """Return what is thought of a pair."""
+
+
+class _Vectors(NamedTuple):
+    """A question's vectors, and the tokens that a remote encoder counted for them."""
+
+    searched: Vector
+    judged: Vector
+    tokens: int
 
 
 class Sought(NamedTuple):
@@ -130,8 +140,13 @@ class SemanticTier(Generic[Reading]):
         if len(question.text) > MAX_CHARACTERS:
             return self._counted(finding)
         try:
-            finding = await self._sought(question, by)
-            finding = await self._found(finding, now, by)
+            vectors = await self._vectors(question, by)
+            searching = asyncio.create_task(self._search(question, vectors, now, by))
+            try:
+                finding = await self._read(question, vectors, by)  # while PostgreSQL searches
+                finding = await self._found(finding, await searching, by)
+            finally:
+                searching.cancel()
         except TimeoutError:
             finding = finding._replace(reason="late")
         except SemanticError as failure:
@@ -144,7 +159,8 @@ class SemanticTier(Generic[Reading]):
         if len(question.text) > MAX_CHARACTERS:
             return finding
         try:
-            return await self._sought(question, asyncio.get_running_loop().time() + seconds)
+            by = asyncio.get_running_loop().time() + seconds
+            return await self._read(question, await self._vectors(question, by), by)
         except (TimeoutError, SemanticError):
             return finding._replace(reason="late")
 
@@ -207,8 +223,8 @@ class SemanticTier(Generic[Reading]):
         self.counts[finding.reason] += 1
         return finding
 
-    async def _sought(self, question: Question, by: float) -> Finding:
-        """Return the question's vectors and reading.
+    async def _vectors(self, question: Question, by: float) -> _Vectors:
+        """Return the question's vectors.
 
         Raises:
             EncoderBusy, EncoderFailed: there are none.
@@ -216,26 +232,43 @@ class SemanticTier(Generic[Reading]):
         """
         async with asyncio.timeout_at(by):
             judged = await self._local.embed([question.text])
-            embedded = judged
-            if question.encoder is not None:
-                embedded = await self._remote(question.encoder).embed([question.text])
-            reading = await self._in_thread(self._judge.read, question.text, judged.vectors[0])
-        sought = Sought(fit(embedded.vectors)[0], judged.vectors[0], reading)
-        return Finding(question, "none", sought=sought, tokens=embedded.tokens)
+            if question.encoder is None:
+                return _Vectors(fit(judged.vectors)[0], judged.vectors[0], judged.tokens)
+            embedded = await self._remote(question.encoder).embed([question.text])
+            return _Vectors(fit(embedded.vectors)[0], judged.vectors[0], embedded.tokens)
 
-    async def _found(self, finding: Finding, now: datetime, by: float) -> Finding:
-        """Return the best candidate, and what the budget makes of it.
+    async def _read(self, question: Question, vectors: _Vectors, by: float) -> Finding:
+        """Return a finding that can be remembered.
+
+        Raises:
+            TimeoutError: the question is not read in time.
+        """
+        async with asyncio.timeout_at(by):
+            reading = await self._in_thread(self._judge.read, question.text, vectors.judged)
+        sought = Sought(vectors.searched, vectors.judged, reading)
+        return Finding(question, "none", sought=sought, tokens=vectors.tokens)
+
+    async def _search(
+        self, question: Question, vectors: _Vectors, now: datetime, by: float
+    ) -> Sequence[Candidate]:
+        """Return the nearest entries.
 
         Raises:
             StoreAway: the store gives none, or not in time.
+        """
+        left = by - asyncio.get_running_loop().time()
+        return await self._store.search(
+            question.context, vectors.searched, now=now, limit=CANDIDATES, seconds=max(left, 0.001)
+        )
+
+    async def _found(self, finding: Finding, candidates: Sequence[Candidate], by: float) -> Finding:
+        """Return the best of the candidates, and what the budget makes of it.
+
+        Raises:
             TimeoutError: they are not judged in time.
         """
         question, sought = finding.question, finding.sought
         assert sought is not None
-        left = by - asyncio.get_running_loop().time()
-        candidates = await self._store.search(
-            question.context, sought.vector, now=now, limit=CANDIDATES, seconds=max(left, 0.001)
-        )
         hit, reason = None, "none"
         if candidates:
             async with asyncio.timeout_at(by):
@@ -255,7 +288,10 @@ class SemanticTier(Generic[Reading]):
     def _best(
         self, context: bytes, sought: Sought, candidates: Sequence[Candidate]
     ) -> tuple[SemanticHit | None, list[str]]:
-        """Return the candidate of the highest score, and why the others are none, the nearest first."""
+        """Return the nearest candidate of a score that is hardly to be bettered, else the one of the highest.
+
+        And why the others that were looked at are none, the nearest first.
+        """
         hits, reasons = [], []
         for candidate in candidates:
             try:
@@ -272,6 +308,8 @@ class SemanticTier(Generic[Reading]):
             if verdict.refused_by is None and verdict.score >= LEAST_SCORE:
                 region = region_of(candidate.region, verdict.score)
                 hits.append(SemanticHit(candidate.answer_key, candidate.cosine, verdict.score, region))
+                if verdict.score >= SURE:
+                    break
             else:
                 reasons.append(f"refused:{verdict.refused_by}" if verdict.refused_by else "unlike")
         return max(hits, key=lambda hit: hit.score, default=None), reasons

@@ -8,7 +8,7 @@ same words has a semantic hit again, at its price and under its error budget.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -148,11 +148,13 @@ class Rewordings:
         expires_at = datetime.fromtimestamp(fresh.expires_at_ms / 1000, UTC)
         tier.remember(finding, ask.name_of(work.request), now=_now(), expires_at=expires_at)
 
-    def _later(self, work: Awaitable[None]) -> None:
-        if len(self._afterwards) < MAX_AFTERWARDS:
-            task = asyncio.ensure_future(_logged(work))
-            self._afterwards.add(task)
-            task.add_done_callback(self._afterwards.discard)
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        if len(self._afterwards) >= MAX_AFTERWARDS:
+            work.close()
+            return
+        task = asyncio.create_task(_logged(work))
+        self._afterwards.add(task)
+        task.add_done_callback(self._afterwards.discard)
 
 
 def _question(tier: "SemanticTier[Any]", ask: Ask, request: InferenceRequest) -> Question | None:
@@ -182,7 +184,7 @@ def with_look_up(raw_usage: bytes | None, finding: Finding | None) -> bytes | No
     return document.write({**reported, **finding.raw_usage})
 
 
-async def _logged(work: Awaitable[None]) -> None:
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception:  # nobody waits for it: the log is all that there is to tell
