@@ -139,7 +139,7 @@ def _report_pairs(
     *,
     docs: bool,
 ) -> None:
-    ours = [point for point in points(scores, labels) if point.threshold > 0]
+    ours = points(scores, labels)
     bare = points(cosines, labels)
     mine = _at_threshold(ours, Verifier.load().threshold)
     marked = {

@@ -60,8 +60,8 @@ def cross_validated(
         words = list(vocabulary(wheel().vocabulary))
         lesson = prepare(pairs, words, encoder, path("vectors"), print)
         logits = cross_validate(lesson, FOLDS, SEED, print)
-        slope, shift = _shipped("calibration")
-        np.savez(file, scores=calibrated(logits, slope, shift), cosines=lesson.cosines)
+        tuning = Verifier.load().tuning
+        np.savez(file, scores=calibrated(logits, tuning.slope, tuning.shift), cosines=lesson.cosines)
     kept = np.load(file)
     return kept["scores"], kept["cosines"]
 
@@ -75,20 +75,13 @@ def split(pairs: Sequence[LabelledPair]) -> tuple[list[LabelledPair], list[Label
 
 
 def trained(pairs: Sequence[LabelledPair], encoder: EncodesNow) -> Verifier:
-    """Return a verifier that has seen *pairs* and no others, calibrated as the one that ships."""
+    """Return a verifier that has seen *pairs* and no others, with the tuning of the one that ships."""
     file = path(f"vectors/verifier-{_digest(pairs)}.npz")
     if not file.exists():
         words = list(vocabulary(wheel().vocabulary))
         lesson = prepare(pairs, words, encoder, path("vectors"), print)
-        taken_over = {name: _shipped(name) for name in ("calibration", "default_threshold")}
-        save(finish(lesson, SEED) | taken_over, file)
+        save(finish(lesson, SEED, Verifier.load().tuning), file)
     return Verifier.load(file)
-
-
-def _shipped(name: str) -> NDArray[np.float64]:
-    with np.load(DEFAULT_MODEL) as arrays:
-        values: NDArray[np.float64] = arrays[name]
-    return values
 
 
 def _digest(pairs: Sequence[LabelledPair]) -> str:

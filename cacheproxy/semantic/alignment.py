@@ -62,10 +62,15 @@ class Pair:
         return [word for at, word in enumerate(self.stored.words) if word.content and at not in matched]
 
     @cached_property
+    def shared(self) -> float:
+        """Return the share of the content words that answer each other, of the question that has more of them."""
+        words = len(self.matches) + max(len(self.left_new), len(self.left_stored))
+        return len(self.matches) / words if words else 1.0
+
+    @property
     def close(self) -> bool:
         """Return whether the two have nearly the same content words, whatever their order."""
-        left = max(len(self.left_new), len(self.left_stored))
-        return len(self.matches) >= CLOSE * (len(self.matches) + left)
+        return self.shared >= CLOSE
 
     @cached_property
     def edits(self) -> list[Edit]:
@@ -125,9 +130,8 @@ class Pair:
             return False
         if _listed(new, first[0], second[0]) and _listed(stored, second[1], first[1]):
             return False
-        if second[0] - first[0] == 1 == first[1] - second[1]:
-            return True
-        return not _between(new, first[0], second[0]).isdisjoint(_between(stored, second[1], first[1]))
+        between, others_between = _between(new, first[0], second[0]), _between(stored, second[1], first[1])
+        return not (between or others_between) or not between.isdisjoint(others_between)
 
 
 def _matches(new: Sequence[Word], stored: Sequence[Word]) -> list[tuple[int, int]]:

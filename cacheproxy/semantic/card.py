@@ -86,12 +86,12 @@ def lowest_within(curve: Sequence[Point], others: int, traffic: Traffic, limits:
 
     With 95 % confidence: what counts is the upper end of Wilson's interval of the false rate.
     """
+    sure = [point._replace(false_rate=upper_bound(point.wrong, others)) for point in curve]
     kept = [
         point
-        for point in curve
-        if (sure := point._replace(false_rate=upper_bound(point.wrong, others)))
-        and sure.wrong_of_lookups_in(traffic) <= limits.budget
-        and sure.wrong_of_hits_in(traffic) <= limits.wrong_of_hits
+        for point, worst in zip(curve, sure, strict=True)
+        if worst.wrong_of_lookups_in(traffic) <= limits.budget
+        and worst.wrong_of_hits_in(traffic) <= limits.wrong_of_hits
     ]
     return kept[-1] if kept else None
 

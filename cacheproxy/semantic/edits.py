@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from cacheproxy.semantic.alignment import Edit, Pair, alike
-from cacheproxy.semantic.lexicon import words
+from cacheproxy.semantic.lexicon import PEOPLE, words
 from cacheproxy.semantic.quantities import counts
 from cacheproxy.semantic.question import hides_negation
 from cacheproxy.semantic.words import Word
@@ -15,8 +15,8 @@ SUFFERING = words("be been being am is are was were get gets got getting")
 REACH = 2
 """How many words before a participle that which makes it passive may stand."""
 ASKING = [words(line) for line in ("who whom whose", "when", "where", "why", "how", "what which")]
-DECISIVE = words("only all both neither half still again")
-"""Small words that change a question where they are put in or left out."""
+DECISIVE = words("only all both neither half still again") | PEOPLE
+"""Words that change a question where they are put in or left out."""
 PERSONS = [
     words("i me my mine myself we us our ours ourselves you your yours yourself"),
     words("he him his himself"),
@@ -29,8 +29,11 @@ PERSONS = [
 def exchanges_content(edit: Edit) -> bool:
     """Return whether words that say what it is about stand for others, and not just in another spelling.
 
-    Numbers are none: a guard of their own compares them.
+    Numbers are none: a guard of their own compares them. Nor is what only one of them asks: "Translate it" is "How do
+    you say it?", and opposites have a guard of their own.
     """
+    if _asks(edit.new) != _asks(edit.stored):
+        return False
     new, stored = _content(edit.new), _content(edit.stored)
     return bool(new and stored) and not (_met(new, stored) and _met(stored, new))
 
@@ -83,6 +86,10 @@ def _form(words: Sequence[Word], at: int) -> str:
 
 def _exchanged(new: set[str], stored: set[str], one: frozenset[str], other: frozenset[str]) -> bool:
     return bool(new & one and stored & other) and not (new & other or stored & one)
+
+
+def _asks(words: Sequence[Word]) -> bool:
+    return any(word.text in kind for word in words for kind in ASKING)
 
 
 def _content(words: Sequence[Word]) -> list[Word]:

@@ -5,7 +5,7 @@ A guard is strict: where it cannot tell, it refuses, which costs a call and neve
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 from cacheproxy.semantic.alignment import Pair
 from cacheproxy.semantic.edits import (
@@ -15,11 +15,16 @@ from cacheproxy.semantic.edits import (
     exchanges_tense,
     turns_verb,
 )
-from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, OPPOSED_ROLES, PRONOUNS
+from cacheproxy.semantic.fields import THINGS
+from cacheproxy.semantic.lexicon import COORDINATORS, DIRECTED_ROLES, OPPOSED_ROLES, PEOPLE, PRONOUNS
 from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
 from cacheproxy.semantic.words import Word
 
+MUCH_SHARED = 0.6
+"""The share of their content words from which on an opposite decides wherever it stands."""
+FEW_SHARED = 0.5
+"""The share of their content words below which texts say too much in other words for one of them to decide."""
 MAX_WORDS = 60
 """Above it, only texts of the same content words pass: encoders read a text's beginning, and scores were learned
 on questions."""
@@ -74,10 +79,13 @@ def same_dates(pair: Pair) -> bool:
 def same_negation(pair: Pair) -> bool:
     """Return whether both say no equally often.
 
-    Words in which a negation may hide ("unable", "fails") may make up for one that the other says outright.
+    Words in which a negation may hide ("unable", "fails") may make up for one that the other says outright. In texts
+    that share few words a single no may be said in any of them: there it is left to the score.
     """
     new, stored = pair.new, pair.stored
-    if new.negations == stored.negations:
+    if new.negations == stored.negations or (
+        pair.shared < FEW_SHARED and not pair.near_copies and abs(new.negations - stored.negations) == 1
+    ):
         return True
     hidden_new = len(_without(new.hidden_negations, stored.hidden_negations))
     hidden_stored = len(_without(stored.hidden_negations, new.hidden_negations))
@@ -93,11 +101,19 @@ def no_opposites(pair: Pair) -> bool:
     new, stored = {word.stem for word in pair.new.words}, {word.stem for word in pair.stored.words}
     only_stored = [(at, word) for at, word in enumerate(pair.stored.words) if word.stem not in new]
     return not any(
-        opposed(word, other) and (pair.close or pair.aligned(at, place))
+        opposed(word, other) and (pair.shared >= MUCH_SHARED or pair.aligned(at, place))
         for at, word in enumerate(pair.new.words)
         if word.stem not in stored
         for place, other in only_stored
     )
+
+
+def same_kinds(pair: Pair) -> bool:
+    """Return whether no thing of one stands for another of its kind, as tea for coffee or a son for a daughter."""
+    new, stored = _things(pair.new), _things(pair.stored)
+    return not {thing.split(".")[0] for thing in new - stored} & {
+        thing.split(".")[0] for thing in stored - new
+    }
 
 
 def same_direction(pair: Pair) -> bool:
@@ -111,11 +127,8 @@ def same_order(pair: Pair) -> bool:
     """Return whether the words that both share, and the persons they speak of, come in an order that means the same."""
     if any(pair.turns(first, second) for first, second in pair.inversions()):
         return False
-    if not pair.close:
-        return True
     new, stored = _persons(pair.new.words), _persons(pair.stored.words)
-    shared = [person for person in new if person in stored]
-    return all(stored.index(first) < stored.index(second) for first, second in combinations(shared, 2))
+    return new == stored or not pair.close or sorted(new) != sorted(stored)
 
 
 def same_names(pair: Pair) -> bool:
@@ -139,9 +152,13 @@ def same_in_place(pair: Pair) -> bool:
     """Return whether what near copies differ in leaves the question what it is."""
     if not pair.near_copies:
         return True
-    if turns_verb(pair) or decides(pair) or (len(pair.edits) == 1 and exchanges_content(pair.edits[0])):
+    if turns_verb(pair) or decides(pair):
         return False
-    return not any(exchanges_tense(edit) or exchanges_asking(edit) for edit in pair.edits)
+    return not any(
+        differs(edit)
+        for edit in pair.edits
+        for differs in (exchanges_content, exchanges_tense, exchanges_asking)
+    )
 
 
 def short_enough(pair: Pair) -> bool:
@@ -160,6 +177,7 @@ GUARDS: Mapping[str, Guard] = {
     "date": same_dates,
     "negation": same_negation,
     "opposite": no_opposites,
+    "kind": same_kinds,
     "direction": same_direction,
     "order": same_order,
     "name": same_names,
@@ -174,6 +192,10 @@ def refused_by(pair: Pair) -> str | None:
     return next((word for word, passes in GUARDS.items() if not passes(pair)), None)
 
 
+def _things(question: Question) -> set[str]:
+    return {thing for word in question.words for thing in THINGS.get(word.stem, ())}
+
+
 def _without(words: Iterable[str], taken: Iterable[str]) -> list[str]:
     left = list(words)
     for word in taken:
@@ -183,8 +205,10 @@ def _without(words: Iterable[str], taken: Iterable[str]) -> list[str]:
 
 
 def _persons(words: Iterable[Word]) -> list[str]:
-    """Return the persons that pronouns speak of, in the order of their first mention."""
-    return list(dict.fromkeys(PRONOUNS[word.text] for word in words if word.text in PRONOUNS))
+    """Return who is spoken of, as often as they are, in order."""
+    return [
+        PRONOUNS.get(word.text, word.stem) for word in words if word.text in PRONOUNS or word.text in PEOPLE
+    ]
 
 
 def _unmet_names(left: Iterable[Word], other: Question) -> list[Word]:

@@ -39,9 +39,17 @@ PRONOUNS = {
     **dict.fromkeys(("you", "your", "yours", "yourself"), "you"),
     **dict.fromkeys(("he", "him", "his", "himself"), "he"),
     **dict.fromkeys(("she", "her", "hers", "herself"), "she"),
+    **dict.fromkeys(("someone", "somebody", "anyone", "anybody"), "someone"),
     **dict.fromkeys(("they", "them", "their", "theirs", "themselves"), "they"),
 }
 """Who is spoken of."""
+
+PEOPLE = words("""
+    husband wife boyfriend girlfriend partner spouse mother mom mum father dad parents son daughter brother sister child
+    children kid kids baby uncle aunt cousin nephew niece friend friends neighbour neighbor boss employer employee
+    landlord tenant teacher student roommate colleague coworker client customer
+""")
+"""Who is spoken of by name of what they are to somebody."""
 
 CONTRACTIONS = {
     "can't": "can not", "cannot": "can not", "cant": "can not", "won't": "will not", "wont": "will not",
@@ -138,6 +146,7 @@ ROLES = groups("""
 
 DIRECTED_ROLES = words("from to by than before after over under against without")
 """Roles in which a name that the other question lacks decides."""
+TIMED_ROLES = words("before after during")
 OPPOSED_ROLES = [
     words(line)
     for line in (

@@ -11,7 +11,7 @@ from cacheproxy.semantic.words import Word, stem
 TURNED_ROUND = """
 buy bought purchase | sell sold sale
 increase raise gain grow grew expand | decrease reduce lower lose lost shrink cut
-rise rose | fall fell drop
+rise rose | fell drop
 before | after
 open | close closed shut
 start started begin began begun | stop end ended finish quit
@@ -156,6 +156,62 @@ freezing | boiling
 monthly | yearly annually annual weekly daily
 weekly | daily
 all every both everything whole entire | none neither some nothing half part partial
+grant award | revoke deny
+approve admit | deny
+assemble | dismantle
+expand | contract
+inflate | deflate
+evaporate | condense
+float | sink sank
+fill filled | drain
+pause | resume
+pass passed | fail
+produce | consume
+read | write wrote written
+raise lift | lower
+improve | worsen
+lengthen | shorten
+widen | narrow
+strengthen | weaken
+brighten | darken
+soften | harden
+undo revert | redo
+refund | charge
+earn | spend
+sleep asleep | wake awake
+previous prior | next following subsequent
+upper | lower
+gross | net
+fixed | variable
+active | passive
+local | remote
+domestic | international foreign
+primary | secondary
+singular | plural
+asset | liability
+debtor | creditor
+predecessor | successor
+host | guest
+predator | prey
+doctor | patient
+dawn | dusk
+raw | cooked
+fresh | frozen
+sweet | sour salty
+sharp | blunt dull
+smooth | rough
+clean | dirty
+loud noisy | quiet silent
+bright | dim
+tall | short
+near close | far
+nearest closest | farthest furthest
+accidentally | deliberately intentionally
+landing | takeoff
+paid | free
+introvert | extrovert
+guilty | innocent
+import | export
 买 | 卖
 大 | 小
 多 | 少
@@ -167,7 +223,7 @@ PREFIXES = ("un", "in", "im", "il", "ir", "dis", "de", "non", "mis", "anti", "co
 """What turns a word round that it stands before."""
 EXCHANGED = (
     ("in", "out"), ("up", "down"), ("im", "ex"), ("in", "ex"), ("in", "de"), ("en", "de"), ("over", "under"),
-    ("pre", "post"), ("max", "min"), ("hyper", "hypo"), ("macro", "micro"), ("inter", "intra"),
+    ("pre", "post"), ("max", "min"), ("hyper", "hypo"), ("macro", "micro"), ("inter", "intra"), ("e", "im"),
 )  # fmt: skip
 """What turns a word round where one of them takes the other's place."""
 LEAST_REST = 3
@@ -178,11 +234,20 @@ def _sides() -> dict[str, set[str]]:
     """Return for each stem those that oppose it."""
     found: dict[str, set[str]] = {}
     for line in TURNED_ROUND.strip().splitlines():
-        left, right = ({stem(word) for word in side.split()} for side in line.split("|"))
+        left, right = (
+            {stem(form) for word in side.split() for form in _forms(word)} for side in line.split("|")
+        )
         for one, others in ((left, right), (right, left)):
             for each in one - others:
                 found.setdefault(each, set()).update(others - one)
     return found
+
+
+def _forms(word: str) -> set[str]:
+    """Return *word* and what it may be compared as, or said of how something is done."""
+    root = word.removesuffix("e")
+    roots = {root, root + root[-1], root[:-1] + "i"} if len(root) > 2 else set()
+    return {word, word + "ly"} | {each + ending for each in roots for ending in ("er", "est", "ly")}
 
 
 OPPOSED = _sides()
@@ -199,8 +264,10 @@ def opposed(one: Word, other: Word) -> bool:
 
 @lru_cache(maxsize=16_384)
 def _turned(text: str) -> frozenset[str]:
-    """Return the stems of what a word becomes where its prefix is taken off or exchanged."""
+    """Return the stems of a word without its prefix, or with the other one; of an employee, those of an employer."""
     turned = {text.removeprefix(prefix) for prefix in PREFIXES if text.startswith(prefix)}
+    if text.endswith("ee"):
+        turned |= {text.removesuffix("ee") + ending for ending in ("er", "or")}
     for pair in EXCHANGED:
         turned |= {new + text.removeprefix(old) for old, new in (pair, pair[::-1]) if text.startswith(old)}
     return frozenset(stem(each) for each in turned if len(each) >= LEAST_REST)

@@ -217,7 +217,7 @@ def _clock(match: re.Match[str]) -> str:
 
 def _months(words: Sequence[str], capitals: frozenset[str]) -> Iterator[int]:
     for at, word in enumerate(words):
-        beside = words[max(at - 1, 0) : at] + words[at + 1 : at + 2]
+        beside = [*words[max(at - 1, 0) : at], *words[at + 1 : at + 2]]
         sure = word not in AMBIGUOUS_MONTHS or word in capitals or any(NUMERAL.match(near) for near in beside)
         if word in MONTHS and sure:
             yield MONTHS[word]

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from cacheproxy.semantic.card import (
     Limits,
     Traffic,
@@ -28,6 +26,7 @@ from cacheproxy.semantic.training import (
     prepare,
     save,
 )
+from cacheproxy.semantic.verifier import Tuning
 
 CARD = """\
 # The verifier of semantic hits
@@ -115,11 +114,7 @@ def train(plan: Plan, words: Sequence[str], encoder: EncodesNow, say: Say) -> st
     if chosen is None:
         raise ValueError(f"no threshold keeps wrong hits within {plan.limits} in {plan.traffic}")
     say(f"training on all of {len(labels):,} pairs")
-    arrays = finish(lesson, plan.seed)
-    arrays |= {
-        "calibration": np.array([slope, shift], np.float64),
-        "default_threshold": np.array(chosen.threshold, np.float64),
-    }
+    arrays = finish(lesson, plan.seed, Tuning(slope, shift, chosen.threshold))
     digest = save(arrays, plan.output)
     if plan.plot is not None:
         plot(curve, bare, chosen, plan.plot)

@@ -27,7 +27,7 @@ from cacheproxy.semantic.guards import refused_by
 from cacheproxy.semantic.knowledge import Floats, Knowledge
 from cacheproxy.semantic.question import Question, read
 from cacheproxy.semantic.survey import Survey, survey, surveyed
-from cacheproxy.semantic.verifier import FORMAT, sketch
+from cacheproxy.semantic.verifier import FORMAT, Tuning, sketch
 
 SKETCH_AXES = 48
 WORD_AXES = 32
@@ -220,7 +220,8 @@ def calibration(logits: Floats, labels: NDArray[np.bool_], traffic: Traffic) -> 
 def calibrated(logits: Floats, slope: float, shift: float) -> Floats:
     """Return *logits* as scores, 0 to 1; 0 for minus infinity."""
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-(slope * logits + shift)))
+        scores: Floats = 1 / (1 + np.exp(-(slope * logits + shift)))
+    return scores
 
 
 def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> list[lightgbm.Booster]:
@@ -233,11 +234,12 @@ def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> list[lightgbm.Boo
     ]
 
 
-def finish(lesson: Lesson, seed: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a verifier trained on all pairs, but for its calibration and threshold."""
+def finish(lesson: Lesson, seed: int, tuning: Tuning) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a verifier trained on all pairs."""
     told = surveyed(lesson.survey, np.ones((len(lesson.labels), 1), bool))[:, 0]
     boosters = fit(np.hstack([lesson.figures, told]), lesson.labels, seed)
-    return {**lesson.arrays, **pack([each.dump_model()["tree_info"] for each in boosters])}
+    trees = pack([each.dump_model()["tree_info"] for each in boosters])
+    return {**lesson.arrays, **trees, "tuning": np.array(tuning, np.float64)}
 
 
 def save(arrays: dict[str, NDArray[Any]], path: Path) -> str:

@@ -71,6 +71,15 @@ class Verdict(NamedTuple):
     """The guard that refused, as statistics name it; None where the score decides."""
 
 
+class Tuning(NamedTuple):
+    """What turns the sum of the trees into a score: the log odds are slope × sum + shift."""
+
+    slope: float
+    shift: float
+    threshold: float
+    """The lowest score that keeps the default budget."""
+
+
 class Verifier:
     """A trained model, loaded. Holds no text that it was trained on."""
 
@@ -78,9 +87,7 @@ class Verifier:
         self.knowledge = Knowledge(arrays)
         self.encoder = str(arrays["encoder"])
         """The name of the encoder whose vectors it knows."""
-        self.threshold = float(arrays["default_threshold"])
-        """The lowest score that keeps the default budget in that traffic."""
-        self._slope, self._shift = (float(number) for number in arrays["calibration"])
+        self.tuning = Tuning(*(float(number) for number in arrays["tuning"]))
         self._forest = Forest(arrays)
         self._territory = Territory(arrays)
         self._mean = arrays["sketch_mean"].astype(np.float32)
@@ -102,6 +109,11 @@ class Verifier:
             raise InvalidVerifier(f"{path}: a model of format {arrays.get('format')}, not {FORMAT}")
         return cls(arrays)
 
+    @property
+    def threshold(self) -> float:
+        """Return the score from which on a hit keeps the default budget, in the traffic that the card states."""
+        return self.tuning.threshold
+
     def read(self, text: str, vector: Floats) -> Reading:
         """Return the reading of *text* whose unit *vector* the verifier's encoder gave."""
         return Reading(FORMAT, read(text), sketch(vector, self._mean, self._axes).tobytes())
@@ -115,7 +127,7 @@ class Verifier:
         sketches = unpacked(new.sketch), unpacked(stored.sketch)
         told = np.array(self._territory.figures(*sketches), np.float32)
         logit = self._forest.logit(np.concatenate([figures(pair, cosine, sketches, self.knowledge), told]))
-        return Verdict(1 / (1 + math.exp(-self._slope * logit - self._shift)), None)
+        return Verdict(1 / (1 + math.exp(-self.tuning.slope * logit - self.tuning.shift)), None)
 
 
 def sketch(vectors: Floats, mean: Floats, axes: Floats) -> NDArray[np.float16]:

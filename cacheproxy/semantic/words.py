@@ -20,6 +20,7 @@ from cacheproxy.semantic.lexicon import (
     ROLES,
     SAME_WORD,
     STOP_WORDS,
+    TIMED_ROLES,
     TITLES,
     VERBAL_S,
 )
@@ -83,7 +84,8 @@ def words_of(text: str) -> tuple[Word, ...]:
             role, reach = "", 0
         name = folded in PLACES or folded in LANGUAGE_NAMES or _has_capital(surface, opens or titled)
         name = name and content and folded not in UNITS and folded not in TITLES
-        bare = not content or folded.endswith("ing")  # a gerund is done, not come from or gone to
+        # A gerund is done, before or after something else, but not come from or gone to.
+        bare = not content or (folded.endswith("ing") and role not in TIMED_ROLES)
         words.append(Word(folded, stem(folded), content, name, "" if bare else role))
         reach -= content
         role = role if reach > 0 else ""

@@ -62,6 +62,10 @@ REFUSED = [
     ("opposite", "eggs in a cooked salad", "eggs in an uncooked salad"),
     ("opposite", "Selling a car in Berlin", "How do I buy a car in Berlin?"),
     ("opposite", "shares held for more than a year", "shares held for less than a year"),
+    ("opposite", "May an employer sue?", "May an employee sue?"),
+    ("kind", "a bike for my son, which size?", "Which size of bike fits my daughter?"),
+    ("kind", "how do i close a tab in chrome", "the way of closing tabs in firefox"),
+    ("order", "How long after eating may I swim?", "How long after swimming may I eat?"),
     ("direction", "the fee after probation", "the fee during probation"),
     ("negation", "undo it without keeping changes", "undo it but keep changes"),
     ("negation", "if I still have access", "if I no longer have access"),
@@ -137,6 +141,6 @@ def test_nothing_is_refused_against_itself(text: str) -> None:
 
 def test_the_words_for_statistics_stay() -> None:
     assert list(GUARDS) == [
-        "language", "code", "number", "unit", "date", "negation", "opposite", "direction", "order", "name",
+        "language", "code", "number", "unit", "date", "negation", "opposite", "kind", "direction", "order", "name",
         "edit", "length",
     ]  # fmt: skip
