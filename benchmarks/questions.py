@@ -10,6 +10,12 @@ OPENINGS = (
     "Is it possible to",
     "Where can I",
 )
+WORDINGS = (
+    "How can I {}?",
+    "What should I do to {}?",
+    "Could you please explain how I can {}?",
+    "I want to {}. How?",
+)
 ACTIONS = (
     "change", "cancel", "renew", "download", "share", "delete", "find", "pay for", "print", "insure", "return",
     "rename", "export", "repair", "translate", "book", "sell", "upgrade", "track", "archive", "restore", "verify",
@@ -40,6 +46,6 @@ def questions() -> list[str]:
 
 
 def reworded(question: str) -> str:
-    """Return *question* in other words."""
-    opening = next(opening for opening in OPENINGS if question.startswith(opening))
-    return f"Could you please explain how I can {question.removeprefix(opening).strip('? ')}?"
+    """Return *question*, of the first opening, in other words."""
+    wish = question.removeprefix(OPENINGS[0]).strip("? ")
+    return WORDINGS[len(wish) % len(WORDINGS)].format(wish)

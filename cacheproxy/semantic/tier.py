@@ -36,9 +36,9 @@ logger = logging.getLogger(__name__)
 
 Vector = NDArray[np.float32]
 CANDIDATES = 5
+UNREADABLE = ("foreign", "stale")
 SURE = 0.9
 """A score at which the other candidates, further away, are not judged: each takes half a millisecond."""
-UNREADABLE = ("foreign", "stale")
 MAX_CHARACTERS = 4096
 """A longer question is not looked for: encoders read only its beginning."""
 
@@ -290,7 +290,7 @@ class SemanticTier(Generic[Reading]):
     ) -> tuple[SemanticHit | None, list[str]]:
         """Return the nearest candidate of a score that is hardly to be bettered, else the one of the highest.
 
-        And why those that were judged and are none are none, the nearest first.
+        And why the others that were looked at are none, the nearest first.
         """
         hits, reasons = [], []
         for candidate in candidates:
