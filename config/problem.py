@@ -56,7 +56,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what is no request at all, as one of a host unknown here: with a problem, elsewhere with Django's page."""
     if not request.path.startswith(API):
         return defaults.bad_request(request, exception)
-    return _plain(400, "malformed_request", "The request cannot be read, or its Host is not one of this server's.")
+    return _plain(
+        400, "malformed_request", "The request cannot be read, or its Host is not one of this server's."
+    )
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
