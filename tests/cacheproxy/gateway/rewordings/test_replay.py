@@ -1,8 +1,7 @@
 """Traffic written for this project, replayed through a gateway: what of it hits, and as what."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -19,10 +18,16 @@ TRAFFIC = json.loads((Path(__file__).parents[3] / "recordings/semantic_developme
 SEEDS = {seed["id"]: seed["text"] for seed in TRAFFIC["seeds"]}
 
 
-async def replayed(client: Client, texts: Iterable[str]) -> Counter[str]:
-    """Return how often the calls were a `miss`, `exact` or `semantic`."""
-    answers = [await client.chat(text) for text in texts]
-    return Counter(answer.headers["cache-status"].split(";")[-1].split("=")[-1].strip() for answer in answers)
+async def replayed(client: Client, texts: Iterable[str]) -> Sequence[tuple[str, str]]:
+    """Return of each call whether it was `stored`, `exact` or `semantic`, and the call whose answer it got."""
+    answers = [(await client.chat(text)).headers for text in texts]
+    return [
+        (
+            answer["cache-status"].split(";")[-1].split("=")[-1].strip(),
+            answer.get("x-zerorate-source", answer["x-request-id"]),
+        )
+        for answer in answers
+    ]
 
 
 async def test_repetitions_and_rewordings_hit_and_nothing_else(
@@ -35,14 +40,20 @@ async def test_repetitions_and_rewordings_hit_and_nothing_else(
     tenant = await world.add_tenant("acme", plan_id)
     async with serving(settings) as (_, url):
         client = Client(session, url, tenant.key)
-        assert await replayed(client, SEEDS.values()) == {"stored": 100}
+        first = await replayed(client, SEEDS.values())
         await remembered(world, 100)
         exact = await replayed(client, [SEEDS[seed] for seed in TRAFFIC["exact"]])
         rewordings, fresh, traps = [
             await replayed(client, [each["text"] for each in TRAFFIC[kind]])
             for kind in ("rewordings", "fresh", "traps")
         ]
-    assert exact == {"exact": 50}
-    assert rewordings["semantic"] >= 46
-    assert fresh == {"stored": 100}
-    assert traps == {"stored": 50}
+    asked = dict(zip(SEEDS, (event for _, event in first), strict=True))
+    assert {kind for kind, _ in (*first, *fresh, *traps)} == {"stored"}
+    assert exact == [("exact", asked[seed]) for seed in TRAFFIC["exact"]]
+    hits = [
+        (source, asked[each["of"]])
+        for (kind, source), each in zip(rewordings, TRAFFIC["rewordings"], strict=True)
+        if kind == "semantic"
+    ]
+    assert len(hits) >= 46
+    assert all(source == seed for source, seed in hits)
