@@ -67,7 +67,7 @@ def gateway_settings() -> GatewaySettings:
         redis_budget_seconds=env.integer("REDIS_BUDGET_MS", 20) / 1000,
         redis_late_allowed=env.integer("REDIS_LATE_ALLOWED", 5),
         models_dir=str(env.home() / "models"),
-        encoder_threads=env.integer("ENCODER_THREADS", 1),
+        encoder_threads=env.integer("ENCODER_THREADS", 2),
         semantic_budget_seconds=env.integer("SEMANTIC_BUDGET_MS", 25) / 1000,
     )
 

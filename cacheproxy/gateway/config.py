@@ -83,7 +83,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     models_dir: str = "var/models"
     """Where the local encoder's graph is kept, which is built once."""
-    encoder_threads: int = 1
+    encoder_threads: int = 2
     """Of the local encoder; a second one takes from the event loop what it gives on machines of two cores."""
     semantic_budget_seconds: float = 0.025
     """The longest that a call waits to learn whether its question was asked in other words."""
