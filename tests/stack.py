@@ -40,3 +40,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     servers = config.stash.get(SERVERS, None)
     if servers is not None:
         servers.release()
+
+
+def models_dir() -> Path:
+    """Return where the local encoder's graph is kept between runs of one worker's tests."""
+    return Path(os.environ["ZERORATE_HOME"]) / "models"

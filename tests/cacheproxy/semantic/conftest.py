@@ -1,8 +1,6 @@
 """Fixtures of the semantic tier's tests."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,15 +9,15 @@ import pytest
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.semantic.minilm.encoder import LocalEncoder
 from cacheproxy.semantic.store import Store
+from tests.stack import models_dir
 
-MODELS = Path(os.environ["ZERORATE_HOME"]) / "models"
 """Kept between runs, as they are in production."""
 
 
 @pytest.fixture(scope="session")
 def exact_encoder() -> Iterator[LocalEncoder]:
     """Give the local encoder in float32."""
-    encoder = LocalEncoder.open(MODELS, quantised=False)
+    encoder = LocalEncoder.open(models_dir(), quantised=False)
     yield encoder
     encoder.close()
 
@@ -27,7 +25,7 @@ def exact_encoder() -> Iterator[LocalEncoder]:
 @pytest.fixture(scope="session")
 def quantised_encoder() -> Iterator[LocalEncoder]:
     """Give the local encoder as the product has it."""
-    encoder = LocalEncoder.open(MODELS)
+    encoder = LocalEncoder.open(models_dir())
     yield encoder
     encoder.close()
 
@@ -35,7 +33,7 @@ def quantised_encoder() -> Iterator[LocalEncoder]:
 @pytest.fixture
 async def encoder() -> AsyncIterator[LocalEncoder]:
     """Give a local encoder of the test's own."""
-    encoder = LocalEncoder.open(MODELS)
+    encoder = LocalEncoder.open(models_dir())
     yield encoder
     encoder.close()
 

@@ -1,9 +1,7 @@
 """Fixtures of semantic hits: a model that wants them, the local encoder, and a judge whose verdicts are plain."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,8 +13,8 @@ from tests.cacheproxy.gateway.conftest import Cast
 from tests.cacheproxy.gateway.rewordings.talk import Draw, Semantic
 from tests.cacheproxy.gateway.world import World, serving
 from tests.fakes.upstream import FakeUpstream
+from tests.stack import models_dir
 
-MODELS = Path(os.environ["ZERORATE_HOME"]) / "models"
 TRUSTED = {"semantic": {"threshold": 0.9}}
 PRICES = {"input": "0.50", "output": "1.50"}
 
@@ -24,7 +22,7 @@ PRICES = {"input": "0.50", "output": "1.50"}
 @pytest.fixture(scope="session")
 def encoder() -> Iterator[LocalEncoder]:
     """Give the local encoder, loaded once."""
-    encoder = LocalEncoder.open(MODELS)
+    encoder = LocalEncoder.open(models_dir())
     yield encoder
     encoder.close()
 

@@ -9,10 +9,11 @@ import msgspec
 
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.semantic.verifier import Verifier
-from tests.cacheproxy.gateway.rewordings.conftest import MODELS, PRICES
+from tests.cacheproxy.gateway.rewordings.conftest import PRICES
 from tests.cacheproxy.gateway.rewordings.talk import remembered
 from tests.cacheproxy.gateway.world import Client, World, serving
 from tests.fakes.upstream import FakeUpstream
+from tests.stack import models_dir
 
 TRAFFIC = json.loads((Path(__file__).parents[3] / "recordings/semantic_development.json").read_text())
 SEEDS = {seed["id"]: seed["text"] for seed in TRAFFIC["seeds"]}
@@ -33,7 +34,7 @@ async def replayed(client: Client, texts: Iterable[str]) -> Sequence[tuple[str, 
 async def test_repetitions_and_rewordings_hit_and_nothing_else(
     gateway_settings: GatewaySettings, session: aiohttp.ClientSession, world: World, upstream: FakeUpstream
 ) -> None:
-    settings = msgspec.structs.replace(gateway_settings, models_dir=str(MODELS), max_background_calls=0)
+    settings = msgspec.structs.replace(gateway_settings, models_dir=str(models_dir()), max_background_calls=0)
     policy = {"semantic": {"threshold": Verifier.load().threshold}}
     await world.add_model("qwen-small", f"{upstream.url}/v1", cache=policy)
     plan_id = await world.add_plan("standard", {"qwen-small": PRICES}, {"semantic": "80"})

@@ -5,10 +5,10 @@ import msgspec
 
 from cacheproxy.gateway.config import GatewaySettings
 from tests.cacheproxy.gateway.conftest import Cast
-from tests.cacheproxy.gateway.rewordings.conftest import MODELS
 from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, TRAP, findings, remembered
 from tests.cacheproxy.gateway.world import Client, World, serving
 from tests.fakes.upstream import FakeUpstream
+from tests.stack import models_dir
 
 
 async def test_a_rewording_is_a_hit_and_traps_are_none(
@@ -18,7 +18,7 @@ async def test_a_rewording_is_a_hit_and_traps_are_none(
     world: World,
     upstream: FakeUpstream,
 ) -> None:
-    settings = msgspec.structs.replace(gateway_settings, models_dir=str(MODELS), max_background_calls=0)
+    settings = msgspec.structs.replace(gateway_settings, models_dir=str(models_dir()), max_background_calls=0)
     async with serving(settings) as (gateway, url):
         assert gateway.health.report().lines == ["ready"]
         client = Client(session, url, cast.acme.key)
