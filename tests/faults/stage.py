@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+from django.db import connections
 from redis.asyncio import Redis
 
 from cacheproxy.gateway.asgi import Gateway
@@ -59,7 +60,7 @@ class Leftovers(NamedTuple):
     works: int
     calls_upstream: int
     tasks: Sequence[str] = ()
-    sockets: int = 0
+    sockets: Sequence[str] = ()
 
 
 class Stage(NamedTuple):
@@ -175,7 +176,7 @@ async def play(world: World, cells: Sequence[Cell], servers: Servers) -> tuple[d
         async with aiohttp.ClientSession() as session:
             kept = {cell.name: await _is_kept(stage, session, cell, keys[cell.name][1]) for cell in cells}
         left = await stage.leftovers()
-    left = left._replace(tasks=other_tasks(), sockets=open_sockets() - before)
+    left = await with_remnants(left, before)
     played = {
         cell.name: Played(
             seen[cell.name],
@@ -202,7 +203,7 @@ async def play_scenes(
         await stage.mend()
         events = await stage.rows.events()
         left = await stage.leftovers()
-    left = left._replace(tasks=other_tasks(), sockets=open_sockets() - before)
+    left = await with_remnants(left, before)
     played = {
         pair.prompt: PlayedScene(*both, pair.calls, _events_of(events, stage.keys[pair.prompt][0]))
         for pair, both in zip(pairs, seen, strict=True)
@@ -269,18 +270,34 @@ async def _is_kept(stage: Stage, session: aiohttp.ClientSession, cell: Cell, key
     return asked.status == 200
 
 
-def other_tasks() -> list[str]:
-    """Return the tasks of this event loop beside the one that plays."""
+async def with_remnants(left: Leftovers, sockets_before: frozenset[str]) -> Leftovers:
+    """Add to *left* the tasks and sockets that are still there after a while in which they may end."""
+
+    async def nothing() -> bool:
+        return not _other_tasks() and open_sockets() <= sockets_before
+
+    with contextlib.suppress(TimeoutError):
+        await eventually(nothing)
+    return left._replace(tasks=_other_tasks(), sockets=sorted(open_sockets() - sockets_before))
+
+
+def _other_tasks() -> list[str]:
     return [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
 
 
-def open_sockets() -> int:
-    """Return how many sockets this process has open."""
-    return sum(map(_is_socket, Path("/proc/self/fd").iterdir()))
+def open_sockets() -> frozenset[str]:
+    """Return the sockets that this process has open, but for Django's, which opens again whenever it is asked."""
+    ours = set(Path("/proc/self/fd").iterdir()) - {Path(f"/proc/self/fd/{number}") for number in _of_django()}
+    return frozenset(filter(None, map(_socket, ours)))
 
 
-def _is_socket(link: Path) -> bool:
+def _of_django() -> list[int]:
+    return [other.connection.fileno() for other in connections.all(initialized_only=True) if other.connection]
+
+
+def _socket(link: Path) -> str:
     try:
-        return str(link.readlink()).startswith("socket:")
+        target = str(link.readlink())
     except OSError:  # closed in the meantime
-        return False
+        return ""
+    return target if target.startswith("socket:") else ""

@@ -57,4 +57,4 @@ def check_said(cell: Cell, seen: Seen, expected: Outcome) -> None:
 
 
 def test_nothing_is_left(show: Show) -> None:
-    assert show[2] == Leftovers(leases=0, works=0, calls_upstream=0, tasks=[], sockets=0)
+    assert show[2] == Leftovers(leases=0, works=0, calls_upstream=0, tasks=[], sockets=[])

@@ -38,4 +38,4 @@ def test_a_scene_comes_to_what_the_table_says(show: Show, scene: Scene) -> None:
 
 
 def test_nothing_is_left(show: Show) -> None:
-    assert show[1] == Leftovers(leases=0, works=0, calls_upstream=0, tasks=[], sockets=0)
+    assert show[1] == Leftovers(leases=0, works=0, calls_upstream=0, tasks=[], sockets=[])

@@ -12,10 +12,10 @@ from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings, HttpSettings
 from cacheproxy.gateway.http.protocol import HttpProtocol
 from tests.cacheproxy.gateway.fuzz.samples import SAMPLES, Sample
-from tests.cacheproxy.gateway.world import PEPPER, World, connect, serving
+from tests.cacheproxy.gateway.world import PEPPER, World, connect, eventually, serving
 from tests.fakes.upstream import Behaviour, FakeUpstream, Received, answer
 from tests.faults.client import Seen, parsed
-from tests.faults.stage import Leftovers, Servers, open_sockets, other_tasks
+from tests.faults.stage import Leftovers, Servers, open_sockets, with_remnants
 
 SECONDS = 10
 """In which every call is answered, whatever it is."""
@@ -111,21 +111,31 @@ def live(servers: Servers, **changes: Any) -> Iterator[Live]:
         gateway, url, key, upstream = runner.run(stack.enter_async_context(_served(servers, changes)))
         try:
             yield Live(runner, gateway, url, key, upstream)
-            runner.run(asyncio.sleep(0.3))
-            works = len(gateway._flight._under_way) + len(gateway._coalescing._works)
-            under_way = sum(gateway._upstreams.calls_under_way().values())
+            left = runner.run(_calls_of(gateway))
         finally:
             runner.run(stack.aclose())
-        left = Leftovers(0, works, under_way, runner.run(_tasks()), runner.run(_sockets()) - before)
-        assert left == Leftovers(0, 0, 0, [], 0)
+        left = runner.run(with_remnants(left, before))
+        assert left == Leftovers(0, 0, 0, [], []), left
 
 
-async def _sockets() -> int:
+async def _calls_of(gateway: Gateway) -> Leftovers:
+    """Return what *gateway* still does after a while in which it may end."""
+
+    async def nothing() -> bool:
+        return _counted(gateway) == Leftovers(0, 0, 0)
+
+    with contextlib.suppress(TimeoutError):
+        await eventually(nothing)
+    return _counted(gateway)
+
+
+def _counted(gateway: Gateway) -> Leftovers:
+    works = len(gateway._flight._under_way) + len(gateway._coalescing._works)
+    return Leftovers(0, works, sum(gateway._upstreams.calls_under_way().values()))
+
+
+async def _sockets() -> frozenset[str]:
     return open_sockets()
-
-
-async def _tasks() -> list[str]:
-    return other_tasks()
 
 
 @contextlib.asynccontextmanager
