@@ -18,6 +18,7 @@ from cacheproxy.semantic.training import (
     encode,
     finish,
     grouped,
+    load_groups,
     prepare,
     save,
     vocabulary,
@@ -58,10 +59,14 @@ def cross_validated(
     file = path(f"vectors/scores-{_digest(pairs)}.npz")
     if not file.exists():
         words = list(vocabulary(wheel().vocabulary))
-        lesson = prepare(pairs, words, encoder, path("vectors"), print)
+        lesson = prepare([*pairs, *load_groups()], words, encoder, path("vectors"), print)
         logits = cross_validate(lesson, FOLDS, SEED, print)
         tuning = Verifier.load().tuning
-        np.savez(file, scores=calibrated(logits, tuning.slope, tuning.shift), cosines=lesson.cosines)
+        np.savez(
+            file,
+            scores=calibrated(logits, tuning.slope, tuning.shift),
+            cosines=lesson.cosines[: lesson.measured],
+        )
     kept = np.load(file)
     return kept["scores"], kept["cosines"]
 
@@ -79,7 +84,7 @@ def trained(pairs: Sequence[LabelledPair], encoder: EncodesNow) -> Verifier:
     file = path(f"vectors/verifier-{_digest(pairs)}.npz")
     if not file.exists():
         words = list(vocabulary(wheel().vocabulary))
-        lesson = prepare(pairs, words, encoder, path("vectors"), print)
+        lesson = prepare([*pairs, *load_groups()], words, encoder, path("vectors"), print)
         save(finish(lesson, SEED, Verifier.load().tuning), file)
     return Verifier.load(file)
 

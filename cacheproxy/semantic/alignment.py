@@ -19,6 +19,8 @@ MAX_APART = 0.3
 """The share of their words in which near copies differ."""
 CLOSE = 0.8
 """The share of content words that questions have in common from which on their order is compared."""
+MUCH_SHARED = 0.6
+"""The share from which on opposites decide wherever they stand, and so do goals that changed places ("a to b")."""
 MIN_KINSHIP = 5
 """Letters that kin must share from their start, as "invest" and "investor"."""
 
@@ -120,12 +122,15 @@ class Pair:
         left, right = new[first[0]], new[second[0]]
         if left.floats or right.floats or left.text[0].isdigit() != right.text[0].isdigit():
             return False
+        roles = _goal(left), _goal(right)
+        others = _goal(stored[first[1]]), _goal(stored[second[1]])
+        swapped = (
+            roles == others[::-1] and "to" in roles and roles[0] != roles[1] and self.shared >= MUCH_SHARED
+        )
+        if swapped or self._exchange_governors(first, second):
+            return True
         if not (self.close or (left.name and right.name)):
             return False
-        roles = left.role, right.role
-        others = stored[first[1]].role, stored[second[1]].role
-        if self._exchange_governors(first, second):
-            return True
         if roles[0] != roles[1]:
             directed = not DIRECTED_ROLES.isdisjoint(roles)
             return roles == others[::-1] and (
@@ -153,6 +158,11 @@ class Pair:
         before = [_governor(self.new.words, at) for at, _ in (first, second)]
         others = [_governor(self.stored.words, at) for _, at in (second, first)]
         return self.close and None not in before and before == others and before[0] != before[1]
+
+
+def _goal(word: Word) -> str:
+    """Return the role of *word*; what is turned "as" something is turned to it."""
+    return "to" if word.role == "as" else word.role
 
 
 def _governor(words: Sequence[Word], at: int) -> str | None:

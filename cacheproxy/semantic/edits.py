@@ -1,13 +1,14 @@
 """What a near copy changes: where two texts are the same but for a place or two, that place is the question. Plain."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from cacheproxy.semantic.alignment import Edit, Pair, alike
 from cacheproxy.semantic.lexicon import PEOPLE, words
 from cacheproxy.semantic.quantities import counts
 from cacheproxy.semantic.question import hides_negation
-from cacheproxy.semantic.words import Word
+from cacheproxy.semantic.thesaurus import QUALITIES, thesaurus
+from cacheproxy.semantic.words import HALF, Word
 
 PAST = words("was were did had")
 PRESENT = words("is are am do does has have will shall")
@@ -15,8 +16,14 @@ SUFFERING = words("be been being am is are was were get gets got getting")
 REACH = 2
 """How many words before a participle that which makes it passive may stand."""
 ASKING = [words(line) for line in ("who whom whose", "when", "where", "why", "how", "what which")]
-DECISIVE = words("only all both neither half still again") | PEOPLE
+DECISIVE = words("only all both neither half still again always") | PEOPLE
 """Words that change a question where they are put in or left out."""
+BINDING = [
+    words("must should shall obliged required mandatory"),
+    words("can could may might allowed able possible"),
+]
+JOINING = [words("and both"), words("or either")]
+TIMING = [words("before"), words("after"), words("with during")]
 MAKING = words("make makes made making")
 POINTING = words("following below above")
 PERSONS = [
@@ -52,16 +59,25 @@ def exchanges_tense(edit: Edit) -> bool:
 
 def exchanges_asking(edit: Edit) -> bool:
     """Return whether one asks for something else, speaks of somebody else, or goes the other way."""
-    new, stored = {word.text for word in edit.new}, {word.text for word in edit.stored}
+    new, stored = _asking(edit.new), _asking(edit.stored)
     if new | stored == {"to", "from"}:
         return True
     return any(
         _exchanged(new, stored, one, other)
-        for kinds in (ASKING, PERSONS, GIVING)
+        for kinds in (ASKING, PERSONS, GIVING, TIMING, JOINING)
         for one in kinds
         for other in kinds
         if one is not other
     )
+
+
+def exchanges_duty(pair: Pair) -> bool:
+    """Return whether may stands for must, and not after "how" or "what", which ask for a way in either case."""
+    if {pair.new.asks, pair.stored.asks} & {"how", "what"}:
+        return False
+    new, stored = ({word.text for word in question.words} for question in (pair.new, pair.stored))
+    must, may = BINDING
+    return _exchanged(new, stored, must, may) or _exchanged(stored, new, must, may)
 
 
 def decides(pair: Pair) -> bool:
@@ -97,6 +113,20 @@ def _form(words: Sequence[Word], at: int) -> str:
     if not words[at].text.endswith("ed"):
         return "does"
     return "suffers" if {word.text for word in words[max(at - REACH, 0) : at]} & SUFFERING else "did"
+
+
+def _asking(words: Sequence[Word]) -> set[str]:
+    """Return the words, but "what" for the "how" of "how high", which asks for no way."""
+    texts = [word.text for word in words]
+    return {
+        "what" if text == "how" and _is_quality(following) else text
+        for text, following in zip_longest(texts, texts[1:], fillvalue="")
+    }
+
+
+def _is_quality(word: str) -> bool:
+    meaning = thesaurus().meaning(word)
+    return meaning is not None and meaning.share(QUALITIES) > HALF
 
 
 def _exchanged(new: set[str], stored: set[str], one: frozenset[str], other: frozenset[str]) -> bool:

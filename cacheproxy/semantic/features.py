@@ -6,10 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from cacheproxy.semantic import relations
 from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.edits import PAST
 from cacheproxy.semantic.knowledge import Floats, Knowledge
-from cacheproxy.semantic.lexicon import PRONOUNS
+from cacheproxy.semantic.lexicon import PRONOUNS, QUANTIFIERS
 from cacheproxy.semantic.question import Question
+from cacheproxy.semantic.relations import related
 from cacheproxy.semantic.words import Word
 
 NAMES = (
@@ -19,9 +22,11 @@ NAMES = (
     "left_min", "left_max", "left_rarity_min", "left_rarity_max", "rarest_left_min", "rarest_left_max",
     "nearest_min", "nearest_max", "unmet_min", "unmet_max", "unmet_sum_min", "unmet_sum_max", "nearest_mean",
     "worst_of_left", "left_of_shorter",
-    "same_asking", "other_asking", "same_first", "same_persons", "function_left_min", "function_left_max",
+    "same_asking", "other_asking", "same_first", "same_persons", "tenses_apart", "quantifiers_apart",
+    "function_left_min", "function_left_max",
     "turned", "names_left", "same_last", "negations_apart", "numbers_shared",
     "edits", "apart", "longest_edit_min", "longest_edit_max", "exchanged", "put_in",
+    *relations.NAMES,
 )  # fmt: skip
 """Of the figures that texts give, in their order; those of the sketches follow, then the territory's."""
 
@@ -42,6 +47,7 @@ def figures(
         *_leftovers(pair, knowledge),
         *_asking(pair),
         *_edits(pair),
+        *related(pair, knowledge),
     ]
     return np.concatenate(
         [
@@ -87,7 +93,7 @@ def _leftovers(pair: Pair, knowledge: Knowledge) -> list[float]:
         for each in zip(nearest, rarities, strict=True)
     ]
     both = nearest[0] + nearest[1]
-    shorter = left if len(pair.new.words) < len(pair.stored.words) else right
+    _, left_of_shorter = min((len(pair.new.words), len(left)), (len(pair.stored.words), len(right)))
     return [
         *_sorted(len(left), len(right)),
         *_sorted(sum(rarities[0]), sum(rarities[1])),
@@ -97,7 +103,7 @@ def _leftovers(pair: Pair, knowledge: Knowledge) -> list[float]:
         *_sorted(sum(unmet[0]), sum(unmet[1])),
         sum(both) / len(both) if both else 1.0,
         _worst(left, right, knowledge),
-        len(shorter),
+        left_of_shorter,
     ]
 
 
@@ -110,6 +116,8 @@ def _asking(pair: Pair) -> list[float]:
         new.asks != stored.asks and bool(new.asks) and bool(stored.asks),
         [word.stem for word in new.words[:1]] == [word.stem for word in stored.words[:1]],
         _persons(new) == _persons(stored),
+        abs(_past(new) - _past(stored)),
+        len(_quantifiers(new) ^ _quantifiers(stored)),
         *_sorted(len(small - other_small), len(other_small - small)),
         sum(pair.turns(first, second) for first, second in pair.inversions()),
         sum(word.name for word in (*pair.left_new, *pair.left_stored)),
@@ -190,6 +198,14 @@ def _small_words(question: Question) -> set[str]:
 
 def _persons(question: Question) -> set[str]:
     return {PRONOUNS[word.text] for word in question.words if word.text in PRONOUNS}
+
+
+def _past(question: Question) -> bool:
+    return any(word.text in PAST for word in question.words)
+
+
+def _quantifiers(question: Question) -> set[str]:
+    return {word.text for word in question.words if word.text in QUANTIFIERS}
 
 
 def _last(words: Iterable[Word]) -> str:

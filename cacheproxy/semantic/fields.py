@@ -4,7 +4,15 @@ A line is a kind; words joined by a stroke are the same thing. What is in no lin
 have to do with each other, as landlord and tenant, are in none: a question may be asked from either's side.
 """
 
-from cacheproxy.semantic.words import stem
+from cacheproxy.semantic.thesaurus import thesaurus
+from cacheproxy.semantic.words import Word, stem
+
+CONCRETE = frozenset({5, 8, 13, 15, 20, 27})
+"""WordNet's files of animals, bodies, food, places, plants and substances, which do not stand for each other."""
+LEAST_SHARE = 0.5
+"""Of a word's use that must be meant so for a guard to go by it."""
+LEAST_SAME = 0.2
+"""How much of it must be the same thing for them to be no two things."""
 
 KINDS = """
 red blue green yellow orange purple/violet pink brown black white grey/gray
@@ -31,6 +39,9 @@ python java javascript typescript ruby perl php rust golang kotlin swift scala h
 mysql postgresql/postgres sqlite mongodb redis oracle mariadb
 excel word powerpoint outlook
 csv json xml yaml pdf docx html markdown
+table/tabular bullet/bullets paragraph/prose json csv/comma-separated chart/graph/diagram
+summary critique translation
+haiku sonnet limerick essay poem
 jpg/jpeg png gif svg
 aws azure gcp heroku
 facebook/fb instagram/insta twitter whatsapp telegram linkedin tiktok snapchat
@@ -63,3 +74,12 @@ def _things() -> dict[str, frozenset[str]]:
 
 
 THINGS = _things()
+
+
+def siblings(word: Word, other: Word) -> bool:
+    """Return whether two words name different things of a kind, by the thesaurus."""
+    left, right = thesaurus().meaning(word.text), thesaurus().meaning(other.text)
+    if left is None or right is None or min(left.share(CONCRETE), right.share(CONCRETE)) < LEAST_SHARE:
+        return False
+    relation = thesaurus().relation(*sorted((word.text, other.text)))
+    return relation.siblings >= LEAST_SHARE and max(relation.same, relation.near) < LEAST_SAME

@@ -7,19 +7,21 @@ A guard is strict: where it cannot tell, it refuses, which costs a call and neve
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from cacheproxy.semantic.alignment import Pair
+from cacheproxy.semantic.alignment import MUCH_SHARED, Pair
 from cacheproxy.semantic.edits import (
     decides,
     exchanges_asking,
     exchanges_content,
+    exchanges_duty,
     exchanges_tense,
     makes_so,
     turns_verb,
 )
-from cacheproxy.semantic.fields import THINGS
+from cacheproxy.semantic.fields import THINGS, siblings
 from cacheproxy.semantic.lexicon import (
     COORDINATORS,
     DIRECTED_ROLES,
+    FIRSTS,
     OPPOSED_ROLES,
     PEOPLE,
     PRONOUNS,
@@ -27,10 +29,9 @@ from cacheproxy.semantic.lexicon import (
 )
 from cacheproxy.semantic.opposites import opposed
 from cacheproxy.semantic.question import Question
-from cacheproxy.semantic.words import Word, stem
+from cacheproxy.semantic.thesaurus import NOUNS, thesaurus
+from cacheproxy.semantic.words import HALF, Word, stem
 
-MUCH_SHARED = 0.6
-"""The share of their content words from which on an opposite decides wherever it stands."""
 FEW_SHARED = 0.5
 """The share of their content words below which texts say too much in other words for one of them to decide."""
 MAX_WORDS = 60
@@ -62,17 +63,29 @@ def same_code(pair: Pair) -> bool:
 
 
 def same_numbers(pair: Pair) -> bool:
-    """Return whether the same numbers occur as often, in figures or in words, ordinals apart from counts."""
-    return pair.new.numbers == pair.stored.numbers
+    """Return whether the same numbers occur as often, in figures or in words, ordinals apart from counts.
+
+    Nor may a number be the least in one and the most in the other. Said otherwise, a text may repeat a number, and
+    the first of all may be the earliest.
+    """
+    if not _same_bounds(pair):
+        return False
+    new, stored = pair.new.numbers, pair.stored.numbers
+    if new == stored or pair.near_copies:
+        return new == stored
+    missing = {*new} ^ {*stored}
+    return not missing or (missing == {"#1"} and _says_first(pair.stored if "#1" in new else pair.new))
 
 
 def same_units(pair: Pair) -> bool:
     """Return whether no number changes its unit, and the same units stand alone.
 
-    10 miles in km is so not 10 km in miles; a unit that only one of them says beside its number is let pass.
+    10 miles in km is so not 10 km in miles; a unit that only one of them says beside its number is let pass, and one
+    that only one of them asks for, where they differ in more.
     """
     new, stored = set(pair.new.measures), set(pair.stored.measures)
-    if {unit for number, unit in new ^ stored if not number}:
+    alone = [{unit for number, unit in side if not number} for side in (new - stored, stored - new)]
+    if all(alone) or (any(alone) and pair.near_copies):
         return False
     units = {number for number, _ in new - stored} & {number for number, _ in stored - new}
     return not units
@@ -103,13 +116,22 @@ def same_negation(pair: Pair) -> bool:
 
 
 def no_opposites(pair: Pair) -> bool:
-    """Return whether no word of one stands where its opposite stands in the other, but where a no makes up for it."""
+    """Return whether no word of one has its opposite in the other, but where a no makes up for it.
+
+    People, things and small words oppose each other only where one stands for the other: "an employer" may be asked
+    about by an employee.
+    """
     if pair.new.negations != pair.stored.negations:
         return True
     new, stored = {word.stem for word in pair.new.words}, {word.stem for word in pair.stored.words}
     only_stored = [(at, word) for at, word in enumerate(pair.stored.words) if word.stem not in new]
     return not any(
-        opposed(word, other) and (pair.shared >= MUCH_SHARED or pair.aligned(at, place))
+        opposed(word, other)
+        and (
+            pair.shared >= MUCH_SHARED
+            or pair.aligned(at, place)
+            or (_is_said_of(word) and _is_said_of(other))
+        )
         for at, word in enumerate(pair.new.words)
         if word.stem not in stored
         for place, other in only_stored
@@ -119,9 +141,10 @@ def no_opposites(pair: Pair) -> bool:
 def same_kinds(pair: Pair) -> bool:
     """Return whether no thing of one stands for another of its kind, as tea for coffee or a son for a daughter."""
     new, stored = _things(pair.new), _things(pair.stored)
-    return not {thing.split(".")[0] for thing in new - stored} & {
-        thing.split(".")[0] for thing in stored - new
-    }
+    listed = {thing.split(".")[0] for thing in new - stored} & {thing.split(".")[0] for thing in stored - new}
+    return not listed and not any(
+        siblings(word, other) for word in pair.left_new for other in pair.left_stored
+    )
 
 
 def same_direction(pair: Pair) -> bool:
@@ -165,7 +188,7 @@ def same_in_place(pair: Pair) -> bool:
     """Return whether what near copies differ in leaves the question what it is."""
     if not pair.near_copies:
         return True
-    if turns_verb(pair) or decides(pair):
+    if turns_verb(pair) or decides(pair) or exchanges_duty(pair):
         return False
     if makes_so(pair):
         return True
@@ -207,6 +230,23 @@ GUARDS: Mapping[str, Guard] = {
 def refused_by(pair: Pair) -> str | None:
     """Return the word for the first guard that refuses *pair*, or None."""
     return next((word for word, passes in GUARDS.items() if not passes(pair)), None)
+
+
+def _is_said_of(word: Word) -> bool:
+    """Return whether *word* says what something is like or does, and not of how many."""
+    meaning = thesaurus().meaning(word.text)
+    return word.content and not word.floats and meaning is not None and meaning.share(NOUNS) < HALF
+
+
+def _same_bounds(pair: Pair) -> bool:
+    new, stored = set(pair.new.bounds), set(pair.stored.bounds)
+    if pair.near_copies:
+        return new == stored
+    return {number for number, _ in new - stored}.isdisjoint(number for number, _ in stored - new)
+
+
+def _says_first(question: Question) -> bool:
+    return any(word.text in FIRSTS for word in question.words)
 
 
 def _things(question: Question) -> set[str]:
@@ -260,4 +300,6 @@ def _in_list(names: Iterable[Word], words: Sequence[Word]) -> bool:
 def _same_people(name: str, other: str) -> bool:
     """Return whether one is the other with the ending of its people, as India and Indians."""
     shorter, longer = sorted((name, other), key=len)
+    if not THINGS.get(stem(name), frozenset()).isdisjoint(THINGS.get(stem(other), ())):
+        return True
     return len(shorter) > 3 and longer.startswith(shorter) and longer[len(shorter) :] in PEOPLE_ENDINGS

@@ -102,6 +102,26 @@ JOINED = {
         "2fa": "2 fa/two factor authentication/2 factor authentication/two step verification",
         "ai": "artificial intelligence",
         "ml": "machine learning",
+        "maximum": "at most",
+        "minimum": "at least",
+        "cancel": "call off/called off/calling off",
+        "enable": "turn on/turned on/turning on/switch on/switched on/switching on",
+        "disable": "turn off/turned off/turning off/switch off/switched off/switching off/shut off",
+        "postpone": "put off/putting off/push back",
+        "return": "give back/send back/sent back/bring back/take back/sending back/giving back",
+        "remove": "take out/took out",
+        "complete": "fill in/fill out/filling in/filling out/filled in/filled out",
+        "submit": "hand in/turn in/send in",
+        "repay": "pay back/paying back",
+        "undo": "roll back/rolling back/rolled back",
+        "happen": "take place/takes place/taking place/took place",
+        "tolerate": "put up with",
+        "examine": "look into/look over",
+        "exercise": "work out/working out",
+        "accelerate": "speed up/speeding up",
+        "reject": "turn down/turned down/turning down",
+        "erase": "wipe out",
+        "discover": "find out/found out/finding out/figure out",
     }.items()
     for phrase in phrases.split("/")
 }
@@ -169,6 +189,13 @@ OPPOSED_ROLES = [
 ]
 """Roles of which one never stands for another."""
 
+SPELLED = words("aws css dns gps https ios rss sms tls")
+"""Whose last letter is no ending."""
+QUANTIFIERS = words(
+    "all every each any some only both one most least always never often sometimes several many few"
+)
+FIRSTS = words("earliest oldest initial initially original originally top")
+"""Words that say of something that it was first."""
 NOUNS_IN_ING = words("morning evening building ceiling pudding clothing earring wedding railing shilling")
 """Words in -ing that say nothing of what is done."""
 COORDINATORS = words("and or vs versus & / ,")
@@ -269,28 +296,26 @@ SAME_WORD = groups("""
     enlarge larger bigger
     2fa mfa tfa
     crash accident
+    integer int ints integers
+    dictionary dict dicts
+    configuration config
+    document doc docs
+    repository repo repos
+    database db
+    temperature temp
+    government govt
+    university uni
+    apartment flat
+    lab laboratory
+    gym gymnasium
+    approximately approx
+    distribution distro distros
     injury injuries injured injure hurt
 """)
 """Words for the same thing, and spellings of the same word, under one of them."""
 
 PLACES = words("""
-    afghanistan albania algeria angola argentina armenia australia austria azerbaijan bangladesh belarus belgium
-    bolivia brazil bulgaria cambodia cameroon canada chad chile china colombia congo croatia cuba cyprus denmark
-    ecuador egypt england estonia ethiopia europe finland france georgia germany ghana greece guatemala haiti
-    honduras hungary iceland india indonesia iran iraq ireland israel italy jamaica japan jordan kazakhstan
-    kenya korea kuwait laos latvia lebanon liberia libya lithuania luxembourg macedonia madagascar malaysia mali
-    malta mexico moldova mongolia montenegro morocco mozambique myanmar namibia nepal netherlands nicaragua
-    nigeria norway oman pakistan palestine panama paraguay peru philippines poland portugal qatar romania russia
-    rwanda scotland senegal serbia singapore slovakia slovenia somalia spain sudan sweden switzerland syria
-    taiwan tanzania thailand tunisia turkey uganda ukraine uruguay uzbekistan venezuela vietnam wales yemen
-    zambia zimbabwe africa asia america usa uk uae eu amsterdam athens atlanta austin bangalore bangkok
-    barcelona beijing berlin bombay boston brussels budapest cairo calcutta calgary chennai chicago copenhagen
-    dallas delhi denver detroit dubai dublin edinburgh florence frankfurt geneva hamburg hanoi helsinki houston
-    hyderabad istanbul jakarta jerusalem johannesburg karachi kiev kyiv kolkata lagos lahore lima lisbon
-    liverpool london lyon madrid manchester melbourne miami milan montreal moscow mumbai munich nairobi naples
-    nyc osaka oslo ottawa paris perth philadelphia phoenix prague pune rome rotterdam seattle seoul shanghai
-    shenzhen stockholm sydney tehran tokyo toronto turin vancouver venice vienna warsaw washington zurich
-    california texas florida hawaii alaska arizona colorado georgia illinois michigan nevada ohio oregon
-    virginia kerala gujarat punjab maharashtra karnataka goa bihar rajasthan
+    africa argentina asia bolivia chad chile china eu europe geneva georgia jordan kerala kyiv morocco nyc ottawa
+    phoenix pune rajasthan rome shanghai shenzhen turkey uae uk usa vietnam
 """)
-"""Places that people also write without a capital."""
+"""Places that people also write without a capital; the thesaurus knows them as something else, too, or not at all."""

@@ -74,6 +74,9 @@ UNITS = groups("""
     calorie calories kcal cal cals
     joule joules
     pixel pixels px
+    sentence sentences
+    paragraph paragraphs
+    page pages
     千克 公斤
     公里 千米
     米
@@ -85,6 +88,12 @@ UNITS = groups("""
 MONEY = words("dollar euro pound rupee yen yuan rouble cent 元")
 DURATIONS = words("second minute hour day week month year decade century")
 """Units that also stand for times of the calendar, so that they count only beside a number."""
+LENGTHS = words("sentence paragraph page")
+"""Of what is written; they count only beside a number, too."""
+LARGER = {
+    "second": (60, "minute"), "minute": (60, "hour"), "hour": (24, "day"), "day": (7, "week"), "month": (12, "year"),
+}  # fmt: skip
+"""Of a unit of time, how many make which."""
 
 SMALL_NUMBERS = {
     word: value
@@ -130,7 +139,7 @@ WEEKDAYS = {
     name: day
     for day, name in enumerate(in_order("monday tuesday wednesday thursday friday saturday sunday"), 1)
 }
-RELATIVE_DAYS = words("today tomorrow yesterday tonight now currently weekend")
+RELATIVE_DAYS = words("today tomorrow yesterday tonight now currently")
 HAN_DATES = (
     "今天",
     "明天",

@@ -6,6 +6,7 @@ round ("legal", "illegal") is not listed: `opposed` knows prefixes.
 
 from functools import lru_cache
 
+from cacheproxy.semantic.thesaurus import thesaurus
 from cacheproxy.semantic.words import Word, stem
 
 TURNED_ROUND = """
@@ -37,10 +38,11 @@ thick thicker | thin thinner
 wide wider | narrow narrower
 strong stronger strongest | weak weaker weakest
 full | empty
+full fulltime | part parttime
 wet | dry
 light lighter lightest | heavy heavier heaviest dark darker darkest
 deep deeper | shallow
-first | last
+first earliest | last latest recent newest
 early earlier earliest | late later latest
 old older oldest | new newer newest young younger youngest
 cheap cheaper cheapest | expensive costly
@@ -105,6 +107,7 @@ landlord | tenant
 parent | child children kid
 ancestor | descendant
 question | answer
+same identical | different
 cause | effect cure treatment
 include | exclude
 import | export
@@ -226,6 +229,8 @@ EXCHANGED = (
     ("pre", "post"), ("max", "min"), ("hyper", "hypo"), ("macro", "micro"), ("inter", "intra"), ("e", "im"),
 )  # fmt: skip
 """What turns a word round where one of them takes the other's place."""
+LEAST_OPPOSITE = 0.4
+"""How much of two words' use must be opposite for the thesaurus to say so."""
 LEAST_REST = 3
 """Letters after a prefix below which it is none."""
 
@@ -259,6 +264,7 @@ def opposed(one: Word, other: Word) -> bool:
         other.stem in OPPOSED.get(one.stem, ())
         or other.stem in _turned(one.text)
         or one.stem in _turned(other.text)
+        or thesaurus().relation(*sorted((one.text, other.text))).opposite >= LEAST_OPPOSITE
     )
 
 

@@ -12,6 +12,8 @@ from cacheproxy.semantic.numerals import (
     HAN_DATES,
     HAN_DIGITS,
     HAN_MULTIPLIERS,
+    LARGER,
+    LENGTHS,
     MONEY,
     MONTHS,
     MULTIPLIERS,
@@ -33,6 +35,7 @@ MILLIONS = re.compile(r"([$€£¥₹₽]\s?\d[\d.,]*)\s?m\b")
 ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
 ROMAN = re.compile(rf"\b(?:{'|'.join(ROMAN_NUMERALS)})\b")
 AMBIGUOUS_MONTHS = {"may", "march", "mar"}
+WORLD_WAR = re.compile(r"\b(first|second|third) world war\b|\bworld war (i)\b")
 HAN_NUMBER = re.compile(rf"[{''.join(HAN_DIGITS)}{''.join(HAN_MULTIPLIERS)}]+")
 HAN_PLAIN = {"一", "千万", "万一", "十分", "百度", "一一", "万"}
 """Han numerals that are more often part of a word than a number."""
@@ -44,7 +47,18 @@ RELATIVE = groups("""
     next coming upcoming following
     this current
 """)
-EACH = {"every", "each", "per"}
+PARTS_OF_WEEK = {"weekday", "weekend"}
+EACH = {"every", "each", "per", "a", "an"}
+COUNT = rf"\d[\d.,]*|{'|'.join(SMALL_NUMBERS)}"
+LEAST = r"at\ least|no\ less\ than|more\ than|over|above"
+MOST = r"at\ most|up\ to|no\ more\ than|less\ than|fewer\ than|under|below"
+BOUND = re.compile(
+    rf"""\b(?:(?P<least>{LEAST})|(?P<most>{MOST})|(?P<just>exactly|precisely))\ (?P<number>\S+)
+    |(?P<before>{COUNT})\ (?:(?P<more>or\ (?:more|above|older|longer|over)|and\ above|at\ least|plus)
+        |(?P<fewer>or\ (?:less|fewer|below|younger|under)|at\ most))\b""",
+    re.VERBOSE,
+)
+"""What makes a number a bound."""
 FREQUENCIES = groups("""
     hour hourly
     day daily
@@ -60,6 +74,7 @@ def numbers(text: str) -> list[str]:
     Ordinals carry a `#`. A bare "one" is a pronoun more often than a number and left out, as is the one in "one day",
     which is "a day".
     """
+    text = WORLD_WAR.sub(lambda match: f"world war {ORDINALS.get(match[1], 1)}", text)
     text = ROMAN.sub(lambda match: ROMAN_NUMERALS[match[0].lower()], text)
     text = ISO_DATE.sub(r" ", text)
     found = _numbers_and_units(_pieces(text))
@@ -72,7 +87,19 @@ def measures(text: str) -> list[tuple[str, str]]:
     Durations and money count only beside a number: "a day" and "rupee notes" say little.
     """
     found = [(number, unit) for number, unit in _numbers_and_units(_pieces(text)) if unit]
-    return sorted({(number, unit) for number, unit in found if number or unit not in DURATIONS | MONEY})
+    return sorted(
+        {(number, unit) for number, unit in found if number or unit not in DURATIONS | MONEY | LENGTHS}
+    )
+
+
+def bounds(text: str) -> list[tuple[str, str]]:
+    """Return the numbers of a lower-case *text* that are the least, the most or exactly what is meant, sorted."""
+    found = []
+    for match in BOUND.finditer(text):
+        said = match["number"] or match["before"]
+        side = "least" if match["least"] or match["more"] else "just" if match["just"] else "most"
+        found += [(number, side) for number in numbers(said.strip("$€£.,?!"))]
+    return sorted(found)
 
 
 def dates(text: str, words: Sequence[str], capitals: frozenset[str]) -> list[str]:
@@ -87,6 +114,8 @@ def dates(text: str, words: Sequence[str], capitals: frozenset[str]) -> list[str
             found.append(f"weekday{WEEKDAYS[word if word in WEEKDAYS else word.removesuffix('s')]}")
         elif word in RELATIVE_DAYS and word not in {"now", "currently"}:
             found.append(word)
+        elif word.removesuffix("s") in PARTS_OF_WEEK:
+            found.append(word.removesuffix("s"))
         elif before in RELATIVE and (word in UNITS and UNITS[word] in DURATIONS):
             found.append(f"{RELATIVE[before]} {UNITS[word]}")
     found += [f"month{month}" for month in _months(words, capitals)]
@@ -129,8 +158,16 @@ def _numbers_and_units(pieces: Sequence[str]) -> Iterator[tuple[str, str]]:
         at = end
         unit = UNITS.get(pieces[at].replace(" ", ""), "") if at < len(pieces) else ""
         at += bool(unit)
-        yield number, unit or money
+        yield _in_larger(number, unit or money)
         money = ""
+
+
+def _in_larger(number: str, unit: str) -> tuple[str, str]:
+    """Return a duration in the largest unit of which it is a whole number: 24 hours are a day, 30 days no month."""
+    while unit in LARGER and number.isdigit() and int(number) and not int(number) % LARGER[unit][0]:
+        many, unit = LARGER[unit]
+        number = str(int(number) // many)
+    return number, unit
 
 
 def _pieces(text: str) -> list[str]:

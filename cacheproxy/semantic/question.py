@@ -15,12 +15,11 @@ from cacheproxy.semantic.lexicon import (
     MEASURES,
     NEGATORS,
     OTHER_NEGATORS,
-    PLACES,
     WH_WORDS,
     words,
 )
-from cacheproxy.semantic.quantities import dates, frequencies, measures, numbers
-from cacheproxy.semantic.words import Word, without_courtesies, words_of
+from cacheproxy.semantic.quantities import bounds, dates, frequencies, measures, numbers
+from cacheproxy.semantic.words import Word, is_known_name, without_courtesies, words_of
 
 MAX_CHARACTERS = 8_192
 SCRIPTS = {
@@ -58,7 +57,7 @@ CAPITALISED = {"de"}
 PREFIXES = ("un", "dis", "non")
 AUXILIARIES = "do|does|did|is|are|was|were|can|could|will|would|should|has|have"
 IDLE_NEGATIONS = re.compile(
-    rf"""^(?:{AUXILIARIES})\ not\b                                    # "Isn't there a way?"
+    rf"""^(?:{AUXILIARIES})\ not\ (?:there|it|this|that|the|a|an|my|i|you|we|they|he|she)\b # "Isn't there a way?"
     |\b(?:{AUXILIARIES})\ not\ (?:it|i|you|we|they|he|she|there)$     # "It is late, isn't it?"
     |\b(?:(?:do|did|can|could)\ not\ (?:\w+\ ){{0,2}}
         (?:know|understand|remember|recall|see|find|tell|figure\ out|work\ out)
@@ -80,6 +79,8 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     words: tuple[Word, ...]
     numbers: tuple[str, ...]
     measures: tuple[tuple[str, str], ...]
+    bounds: tuple[tuple[str, str], ...]
+    """Of its numbers, which are the least, the most or exactly what is meant."""
     dates: tuple[str, ...]
     frequencies: tuple[str, ...]
     quotations: tuple[str, ...]
@@ -107,12 +108,13 @@ def read(text: str) -> Question:
     texts = [word.text for word in words]
     language = _language(texts)
     if language in CAPITALISED:
-        words = tuple(word._replace(name=word.name and word.text in PLACES) for word in words)
+        words = tuple(word._replace(name=word.name and is_known_name(word.text)) for word in words)
     return Question(
         text=folded,
         words=words,
         numbers=tuple(sorted(numbers(folded))),
         measures=tuple(measures(folded)),
+        bounds=tuple(bounds(folded)),
         dates=tuple(dates(folded, texts, frozenset(word.text for word in words if word.name))),
         frequencies=tuple(frequencies(texts)),
         quotations=tuple(quotations(plain)),

@@ -27,9 +27,17 @@ class Survey(NamedTuple):
 
 
 def survey(
-    sketches: tuple[Floats, Floats], cosines: Floats, labels: NDArray[np.bool_], groups: NDArray[np.intp]
+    sketches: tuple[Floats, Floats],
+    cosines: Floats,
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.intp],
+    measured: int,
 ) -> Survey:
-    """Return the landmarks among pairs of these *sketches*; a surprise is the label less what its cosine promised."""
+    """Return the landmarks among the first, *measured* pairs of these *sketches*.
+
+    A surprise is the label less what its cosine promised.
+    """
+    cosines, labels = cosines[:measured], labels[:measured]
     edges = np.quantile(cosines, np.linspace(0, 1, BANDS + 1)[1:-1])
     band = np.digitize(cosines, edges)
     promised = np.array([labels[band == number].mean() for number in range(BANDS)])[band]

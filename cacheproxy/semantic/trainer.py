@@ -15,6 +15,7 @@ from cacheproxy.semantic.card import (
     reliability,
     table,
 )
+from cacheproxy.semantic.thesaurus import SHIPPED
 from cacheproxy.semantic.training import (
     EncodesNow,
     Say,
@@ -22,6 +23,7 @@ from cacheproxy.semantic.training import (
     calibration,
     cross_validate,
     finish,
+    load_groups,
     load_pairs,
     prepare,
     save,
@@ -42,6 +44,8 @@ where they differ, their order, what they ask for.
 | file | `{name}`, {size:,} bytes, SHA-256 `{digest}` |
 | encoder | `{encoder}`; vectors of another one need a model of their own |
 | trained on | {source}: {pairs:,} pairs, {duplicates:.1%} duplicates, SHA-256 of the file `{data}` |
+| and on | {taught:,} pairs of questions to assistants: `{groups}`, SHA-256 `{groups_digest}` |
+| knows words by | WordNet 3.0 (`{thesaurus}`, SHA-256 `{thesaurus_digest}`; licence in `thesaurus.md`) |
 | seed, folds | {seed}, {folds} |
 | calibrated for | {rewordings:.0%} of the look-ups reword what is stored, {near_misses:.0%} are near misses |
 | default threshold | {threshold:.4f} |
@@ -88,6 +92,8 @@ class Plan(NamedTuple):
 
     pairs: Path
     source: str
+    taught: Path
+    """Groups of wordings that teach as well, and are not measured."""
     seed: int
     folds: int
     traffic: Traffic
@@ -106,19 +112,21 @@ def train(plan: Plan, words: Sequence[str], encoder: EncodesNow, say: Say) -> st
     Raises:
         ValueError: no threshold keeps the limits on these pairs.
     """
-    lesson = prepare(load_pairs(plan.pairs), words, encoder, plan.vectors, say)
-    labels, others = lesson.labels, int((~lesson.labels).sum())
+    pairs, taught = load_pairs(plan.pairs), load_groups(plan.taught)
+    lesson = prepare([*pairs, *taught], words, encoder, plan.vectors, say)
+    labels, cosines = lesson.labels[: lesson.measured], lesson.cosines[: lesson.measured]
+    others = int((~labels).sum())
     logits = cross_validate(lesson, plan.folds, plan.seed, say)
     slope, shift = calibration(logits, labels, plan.traffic)
     scores = calibrated(logits, slope, shift)
     say("and once more by pairs, whose texts others may share")
     known = calibrated(cross_validate(ungrouped(lesson), plan.folds, plan.seed, say), slope, shift)
-    curve, bare = points(scores, labels), points(lesson.cosines, labels)
+    curve, bare = points(scores, labels), points(cosines, labels)
     served = [point for point in curve if point.threshold >= plan.least]
     chosen = lowest_within(served, others, plan.traffic, plan.limits)
     if chosen is None:
         raise ValueError(f"no threshold keeps wrong hits within {plan.limits} in {plan.traffic}")
-    say(f"training on all of {len(labels):,} pairs")
+    say(f"training on all of {len(lesson.labels):,} pairs")
     arrays = finish(lesson, plan.seed, Tuning(slope, shift, chosen.threshold))
     digest = save(arrays, plan.output)
     if plan.plot is not None:
@@ -137,10 +145,15 @@ def train(plan: Plan, words: Sequence[str], encoder: EncodesNow, say: Say) -> st
         pairs=len(labels),
         duplicates=labels.mean(),
         data=hashlib.sha256(plan.pairs.read_bytes()).hexdigest(),
+        taught=len(taught),
+        groups=plan.taught.name,
+        groups_digest=hashlib.sha256(plan.taught.read_bytes()).hexdigest(),
+        thesaurus=SHIPPED.name,
+        thesaurus_digest=hashlib.sha256(SHIPPED.read_bytes()).hexdigest(),
         seed=plan.seed,
         folds=plan.folds,
         table=measured,
-        refusals=refusals_table(lesson.refusals, labels),
+        refusals=refusals_table(lesson.refusals[: lesson.measured], labels),
         reliability=honest,
         other_share=others / len(labels),
         least=plan.least,

@@ -2,7 +2,8 @@
 
 Needs LightGBM and an encoder, which the gateway does not. Pairs that a guard refuses teach too, and count as misses
 when the others are measured. Pairs that share a text, straight or through others, fall into one fold, so that no
-question is judged by a model that was trained on it.
+question is judged by a model that was trained on it. Groups written for the purpose teach in every fold, and are not
+measured.
 """
 
 import gzip
@@ -11,6 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
@@ -52,6 +54,7 @@ SHAPES = (
     ({"num_leaves": 15, "max_depth": 6, "learning_rate": 0.05}, 800),
 )
 """Of the forests whose mean is the score: what makes each another, and its trees."""
+TAUGHT = Path(__file__).with_name("taught.json")
 Say = Callable[[str], None]
 
 
@@ -70,13 +73,17 @@ class LabelledPair(NamedTuple):
     a: str
     b: str
     duplicate: bool
+    measured: bool = True
+    """Whether it may be judged; one that may not teaches in every fold."""
 
 
 class Lesson(NamedTuple):
     """All that is known of the pairs before anything is learned from their labels."""
 
     figures: Floats
-    """A row for each pair, without its territory's."""
+    """A row for each pair, without its territory's; those that are measured come first."""
+    measured: int
+    """How many are."""
     survey: Survey
     refusals: list[str | None]
     cosines: Floats
@@ -91,6 +98,20 @@ def load_pairs(path: Path) -> list[LabelledPair]:
     with opened(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [LabelledPair(row["a"], row["b"], bool(row["duplicate"])) for row in rows]
+
+
+def load_groups(path: Path = TAUGHT) -> list[LabelledPair]:
+    """Return the pairs in *path*, which nothing measures: the wordings of each group, and what differs from all."""
+    groups = json.loads(path.read_text("utf-8"))["groups"]
+    return [
+        LabelledPair(a, b, duplicate, measured=False)
+        for group in groups
+        for duplicate, found in (
+            (True, combinations(group["same"], 2)),
+            (False, product(group["same"], [each["text"] for each in group["different"]])),
+        )
+        for a, b in found
+    ]
 
 
 def encode(texts: Sequence[str], encoder: EncodesNow, folder: Path, say: Say) -> Floats:
@@ -112,8 +133,10 @@ def prepare(
     pairs: Sequence[LabelledPair], words: Sequence[str], encoder: EncodesNow, folder: Path, say: Say
 ) -> Lesson:
     """Return the lesson that *pairs* make; *words* are those whose meaning the model is to know by heart."""
-    vectors = encode([pair.a for pair in pairs] + [pair.b for pair in pairs], encoder, folder, say)
-    new, stored = vectors[: len(pairs)], vectors[len(pairs) :]
+    pairs = sorted(pairs, key=lambda pair: not pair.measured)
+    measured = sum(pair.measured for pair in pairs)
+    new, stored = _vectors(pairs, measured, encoder, folder, say)
+    vectors = np.concatenate([new[:measured], stored[:measured]])
     questions = [(read(pair.a), read(pair.b)) for pair in pairs]
     mean, axes = (each.astype(np.float16) for each in main_axes(vectors, SKETCH_AXES))
     arrays = {
@@ -121,15 +144,27 @@ def prepare(
         "encoder": np.array(encoder.name),
         "sketch_mean": mean,
         "sketch_axes": axes,
-        **rarities([question for pair in questions for question in pair]),
+        **rarities([question for pair in questions[:measured] for question in pair]),
         **meanings(words, encode(words, encoder, folder, say)),
     }
     cosines = np.einsum("ij,ij->i", new, stored)
     sketches = sketched(new, mean, axes), sketched(stored, mean, axes)
     rows, refusals = _figures(questions, cosines, sketches, arrays, say)
     labels = np.array([pair.duplicate for pair in pairs])
-    found = survey(sketches, cosines, labels, grouped(pairs))
-    return Lesson(rows, found, refusals, cosines, labels, {**arrays, **found.arrays})
+    found = survey(sketches, cosines, labels, grouped(pairs), measured)
+    return Lesson(rows, measured, found, refusals, cosines, labels, {**arrays, **found.arrays})
+
+
+def _vectors(
+    pairs: Sequence[LabelledPair], measured: int, encoder: EncodesNow, folder: Path, say: Say
+) -> tuple[Floats, Floats]:
+    new, stored = [], []
+    for part in (pairs[:measured], pairs[measured:]):
+        if part:
+            found = encode([pair.a for pair in part] + [pair.b for pair in part], encoder, folder, say)
+            new.append(found[: len(part)])
+            stored.append(found[len(part) :])
+    return np.concatenate(new), np.concatenate(stored)
 
 
 def main_axes(vectors: Floats, count: int) -> tuple[Floats, Floats]:
@@ -178,8 +213,8 @@ def grouped(pairs: Sequence[LabelledPair]) -> NDArray[np.intp]:
             parent[text] = text = parent[parent[text]]
         return text
 
-    for a, b, _ in pairs:
-        parent[root(_plain(a))] = root(_plain(b))
+    for pair in pairs:
+        parent[root(_plain(pair.a))] = root(_plain(pair.b))
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(root(_plain(pair.a)), len(numbers)) for pair in pairs])
 
@@ -191,9 +226,10 @@ def ungrouped(lesson: Lesson) -> Lesson:
 
 
 def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
-    """Return for each pair the logit of a model that never saw its group; minus infinity where a guard refuses."""
-    groups = lesson.survey.groups
+    """Return for each measured pair the logit of a model that never saw its group; minus infinity where refused."""
+    groups, last = lesson.survey.groups, lesson.measured
     fold = np.random.default_rng(seed).integers(folds, size=groups.max() + 1)[groups]
+    fold[last:] = folds
     told = surveyed(lesson.survey, fold[:, None] != np.arange(folds))
     passed = np.array([refusal is None for refusal in lesson.refusals])
     logits = np.full(len(lesson.labels), -np.inf)
@@ -203,7 +239,7 @@ def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
         boosters = fit(rows[seen], lesson.labels[seen], seed)
         logits[unseen] = np.mean([each.predict(rows[unseen], raw_score=True) for each in boosters], axis=0)
         say(f"fold {number + 1} of {folds}: trained on {seen.sum():,} pairs, judged {unseen.sum():,}")
-    return logits
+    return logits[:last]
 
 
 def calibration(logits: Floats, labels: NDArray[np.bool_], traffic: Traffic) -> tuple[float, float]:
@@ -234,7 +270,9 @@ def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> list[lightgbm.Boo
     """Return forests that tell the *labels* from the *rows*: their mean errs less than each."""
     return [
         lightgbm.train(
-            {**PARAMETERS, **shape, "seed": seed}, lightgbm.Dataset(rows, labels.astype(np.int8)), trees
+            {**PARAMETERS, **shape, "seed": seed},
+            lightgbm.Dataset(rows, labels.astype(np.int8)),
+            trees,
         )
         for shape, trees in SHAPES
     ]

@@ -23,8 +23,9 @@ from cacheproxy.semantic.guards import refused_by
 from cacheproxy.semantic.knowledge import Floats, Knowledge
 from cacheproxy.semantic.question import Question, read
 from cacheproxy.semantic.territory import Territory
+from cacheproxy.semantic.thesaurus import thesaurus
 
-FORMAT = 2
+FORMAT = 3
 """Goes up when readings or model files made before mean something else now."""
 DEFAULT_MODEL = Path(__file__).with_name("verifier.npz")
 
@@ -98,7 +99,7 @@ class Verifier:
         """Return the model in *path*, by default the one that ships.
 
         Raises:
-            InvalidVerifier: it is no model, or of another format.
+            InvalidVerifier: it is no model, or of another format; or the thesaurus is none.
         """
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -107,6 +108,7 @@ class Verifier:
             raise InvalidVerifier(f"{path}: {error}") from error
         if arrays.get("format") != FORMAT:
             raise InvalidVerifier(f"{path}: a model of format {arrays.get('format')}, not {FORMAT}")
+        thesaurus()  # which readings need, so that none waits for it
         return cls(arrays)
 
     @property

@@ -20,12 +20,14 @@ from cacheproxy.semantic.lexicon import (
     PLACES,
     ROLES,
     SAME_WORD,
+    SPELLED,
     STOP_WORDS,
     TIMED_ROLES,
     TITLES,
     VERBAL_S,
 )
 from cacheproxy.semantic.numerals import ROMAN_NUMERALS, SMALL_NUMBERS, UNITS
+from cacheproxy.semantic.thesaurus import VERBS, thesaurus
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 LETTER = rf"[^\W\d_{HAN}]"
@@ -36,6 +38,7 @@ TOKEN = re.compile(
 OPENING = ".?!"
 """Marks after which a capital means nothing."""
 VOWELS = frozenset("aeiouy")
+HALF = 0.5
 ROLE_REACH = 4
 """How many words a preposition's role holds for."""
 
@@ -81,14 +84,18 @@ def words_of(text: str) -> tuple[Word, ...]:
     for surface, folded, opens in pieces:
         if folded in ROLES:
             role, reach = ROLES[folded], ROLE_REACH
+        elif role == "to" and words and words[-1].text == "to" and _is_done(folded):
+            role = ""  # "to stop", which leads nowhere
         content = folded not in STOP_WORDS and folded not in ROLES
         if not content and folded not in ROLES and folded not in DETERMINERS and folded != "and":
             role, reach = "", 0
-        name = folded in PLACES or folded in LANGUAGE_NAMES or _has_capital(surface, opens or titled)
+        name = is_known_name(folded) or _has_capital(surface, opens or titled)
         name = name and content and folded not in UNITS and folded not in TITLES
         # A gerund is done, before or after something else, but not come from or gone to.
         bare = not content or (_is_gerund(folded) and role not in TIMED_ROLES)
         words.append(Word(folded, stem(folded), content, name, "" if bare else role))
+        if bare and content:
+            role = ""  # "from scratching the sofa": nothing comes from the sofa
         reach -= content
         role = role if reach > 0 else ""
     return tuple(words)
@@ -100,6 +107,18 @@ def without_courtesies(text: str) -> str:
     return bare if any(character.isalnum() for character in bare) else text
 
 
+def is_known_name(word: str) -> bool:
+    """Return whether *word* names a place, a language or somebody even without a capital."""
+    meaning = thesaurus().meaning(word)
+    return word in PLACES or word in LANGUAGE_NAMES or (meaning is not None and meaning.is_name)
+
+
+def _is_done(word: str) -> bool:
+    """Return whether *word* mostly says what is done, as "stop" does and "school" does not."""
+    meaning = thesaurus().meaning(word)
+    return meaning is not None and meaning.share(VERBS) > HALF
+
+
 def _is_gerund(word: str) -> bool:
     """Return whether *word* says what is done, as "moving" does and "string" and "building" do not."""
     return word.endswith("ing") and word not in NOUNS_IN_ING and not VOWELS.isdisjoint(word[:-3])
@@ -108,7 +127,7 @@ def _is_gerund(word: str) -> bool:
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """Return what a folded English *word* has in common with its kin; other words come back as they are."""
-    if word in NEGATORS:
+    if word in NEGATORS or word in SPELLED:
         return word
     if word in SMALL_NUMBERS and word != "one":
         return str(SMALL_NUMBERS[word])

@@ -27,6 +27,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--source", default="labelled pairs", help="where the pairs are from, for the card"
         )
+        parser.add_argument(
+            "--taught",
+            type=Path,
+            metavar="FILE",
+            help="groups of wordings that teach as well (default: those that ship)",
+        )
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--folds", type=int, default=5, help="of the cross-validation")
         parser.add_argument(
@@ -74,13 +80,14 @@ class Command(BaseCommand):
             from cacheproxy.semantic.minilm.encoder import LocalEncoder
             from cacheproxy.semantic.minilm.files import wheel
             from cacheproxy.semantic.trainer import Plan, train
-            from cacheproxy.semantic.training import vocabulary
+            from cacheproxy.semantic.training import TAUGHT, vocabulary
         except (EncoderMissing, ImportError) as error:
             raise CommandError(f"Training takes the local encoder and lightgbm: {error}") from error
         encoder = LocalEncoder.open(options["vectors"])
         plan = Plan(
             pairs=options["pairs"],
             source=options["source"],
+            taught=options["taught"] or TAUGHT,
             seed=options["seed"],
             folds=options["folds"],
             traffic=Traffic(options["rewordings"], options["near_misses"]),

@@ -1,12 +1,15 @@
 """What holds for any two texts."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheproxy.semantic.features import figures
 from cacheproxy.semantic.guards import GUARDS, refused_by
 from cacheproxy.semantic.lexicon import words
 from cacheproxy.semantic.question import MAX_CHARACTERS, read
+from cacheproxy.semantic.verifier import Verifier
 from tests.cacheproxy.semantic.verifier.pairs import pair
 
 WORDS = sorted(
@@ -42,3 +45,14 @@ def test_no_text_is_too_odd(text: str) -> None:
 
 def test_what_lies_far_out_is_not_read() -> None:
     assert read("a " * MAX_CHARACTERS) == read("a " * 2 * MAX_CHARACTERS)
+
+
+@given(texts, texts)
+def test_the_figures_of_a_pair_are_the_same_both_ways(verifier: Verifier, new: str, stored: str) -> None:
+    nowhere = np.zeros(2, np.float32), np.zeros(2, np.float32)
+
+    forth, back = (
+        figures(both, 0.5, nowhere, verifier.knowledge) for both in (pair(new, stored), pair(stored, new))
+    )
+
+    assert forth == pytest.approx(back, abs=1e-5)

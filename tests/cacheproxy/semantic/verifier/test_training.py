@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
@@ -17,8 +18,11 @@ from cacheproxy.semantic.training import (
     LabelledPair,
     calibrated,
     calibration,
+    cross_validate,
     grouped,
+    load_groups,
     load_pairs,
+    prepare,
     vocabulary,
 )
 from cacheproxy.semantic.verifier import Verifier
@@ -65,13 +69,26 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_same_seed_makes_the_same_bytes(pairs: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """Give a file of one group: three wordings of a question, and another one."""
+    path = tmp_path / "groups.json"
+    group = {
+        "same": ["pay a fee", "a fee is paid", "how fees get paid"],
+        "different": [{"text": "print a fee"}],
+    }
+    path.write_text(json.dumps({"groups": [group]}))
+    return path
+
+
+def test_the_same_seed_makes_the_same_bytes(pairs: Path, groups: Path, tmp_path: Path) -> None:
     outputs = [tmp_path / name / "model.npz" for name in ("one", "two", "other")]
     for output, seed in zip(outputs, (7, 7, 8), strict=True):
         output.parent.mkdir()
         plan = Plan(
             pairs=pairs,
             source="made-up pairs",
+            taught=groups,
             seed=seed,
             folds=2,
             traffic=TRAFFIC,
@@ -89,6 +106,20 @@ def test_the_same_seed_makes_the_same_bytes(pairs: Path, tmp_path: Path) -> None
     assert Verifier.load(outputs[0]).encoder == "words"
     cards = [output.with_suffix(".md").read_text() for output in outputs]
     assert cards[0] == cards[1]
+
+
+def test_groups_teach_and_are_not_measured(pairs: Path, groups: Path, tmp_path: Path) -> None:
+    taught = load_groups(groups)
+    lesson = prepare(
+        [*taught, *load_pairs(pairs)], [*VERBS, *THINGS], WordsEncoder(), tmp_path, lambda line: None
+    )
+
+    logits = cross_validate(lesson, 2, 1, lambda line: None)
+
+    assert Counter(pair.duplicate for pair in taught) == {True: 3, False: 3}
+    assert len(logits) == lesson.measured == 900
+    assert len(lesson.labels) == 906
+    assert lesson.survey.landmarks.max() < 900
 
 
 def test_pairs_that_share_a_text_through_others_are_one_group() -> None:

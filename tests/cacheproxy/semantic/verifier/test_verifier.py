@@ -19,11 +19,6 @@ REWORDED = "What is the way to reset a forgotten password?"
 OTHER = "What is the capital of Peru?"
 
 
-@pytest.fixture(scope="module")
-def verifier() -> Verifier:
-    return Verifier.load()
-
-
 def readings(
     verifier: Verifier, encoder: LocalEncoder, *texts: str
 ) -> tuple[list[Reading], NDArray[np.float32]]:
