@@ -27,12 +27,12 @@ UNSEEN = 0.3
 """What a sense counts for that no text of WordNet's own has."""
 PARENTS = ("@", "@i", "&", "\\")
 """Pointers to what a sense belongs to: its kind, its class, the head of its cluster, the adjective of its adverb."""
-OPPOSITE, DERIVED = "!", "+"
+OPPOSITE = "!"
 CARD = """\
 # The thesaurus of semantic hits
 
-What the verifier knows of English words beside what it learned: which mean the same, derive from each other, oppose
-each other, are of one kind, name a place or somebody. Words are in it as numbers (their CRC-32), not as text.
+What the verifier knows of English words beside what it learned: which mean the same, oppose each other, are
+of one kind, name a place or somebody. Words are in it as numbers (their CRC-32), not as text.
 
 | | |
 |---|---|
@@ -81,7 +81,6 @@ def distil(folder: Path) -> dict[str, NDArray[Any]]:
     )
     number = {name: at for at, name in enumerate(synsets)}
     senses = _senses(folder)
-    derived = [_derived(synset, number) for synset in synsets.values()]
     keys = sorted(senses)
     flat = [sense for key in keys for sense in senses[key]]
     return {
@@ -94,8 +93,6 @@ def distil(folder: Path) -> dict[str, NDArray[Any]]:
         "against": np.array([_first(synset, (OPPOSITE,), number) for synset in synsets.values()], np.int32),
         "fields": np.array([synset.field for synset in synsets.values()], np.uint8),
         "named": np.array([synset.words[0][0].isupper() for synset in synsets.values()]),
-        "kin": np.array([other for others in derived for other in others], np.uint32),
-        "kin_starts": np.cumsum([0, *map(len, derived)]).astype(np.uint32),
     }
 
 
@@ -154,11 +151,6 @@ def _shares(senses: dict[Name, float]) -> list[tuple[Name, float]]:
 
 def _first(synset: Synset, symbols: tuple[str, ...], number: dict[Name, int]) -> int:
     return next((number[name] for symbol, name in synset.pointers if symbol in symbols), NONE)
-
-
-def _derived(synset: Synset, number: dict[Name, int]) -> list[int]:
-    """Return the senses that words of *synset* derive from, or that derive from them."""
-    return sorted({number[name] for symbol, name in synset.pointers if symbol == DERIVED})
 
 
 def licence(folder: Path) -> str:

@@ -6,13 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from cacheproxy.semantic import relations
 from cacheproxy.semantic.alignment import Pair
 from cacheproxy.semantic.edits import PAST
 from cacheproxy.semantic.knowledge import Floats, Knowledge
 from cacheproxy.semantic.lexicon import PRONOUNS, QUANTIFIERS
 from cacheproxy.semantic.question import Question
-from cacheproxy.semantic.relations import related
 from cacheproxy.semantic.words import Word
 
 NAMES = (
@@ -26,7 +24,6 @@ NAMES = (
     "function_left_min", "function_left_max",
     "turned", "names_left", "same_last", "negations_apart", "numbers_shared",
     "edits", "apart", "longest_edit_min", "longest_edit_max", "exchanged", "put_in",
-    *relations.NAMES,
 )  # fmt: skip
 """Of the figures that texts give, in their order; those of the sketches follow, then the territory's."""
 
@@ -47,7 +44,6 @@ def figures(
         *_leftovers(pair, knowledge),
         *_asking(pair),
         *_edits(pair),
-        *related(pair, knowledge),
     ]
     return np.concatenate(
         [

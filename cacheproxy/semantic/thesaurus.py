@@ -55,8 +55,6 @@ class Meaning(NamedTuple):
     cluster: Weights
     """Its senses and, of adjectives and adverbs, their heads: all that an opposite may oppose."""
     against: Weights
-    kin: Weights
-    """What its words derive from, or what derives from them."""
     fields: Weights
     named: Weights
     """The fields in which it is one of its kind by a name, as a city is."""
@@ -78,14 +76,12 @@ class Relation(NamedTuple):
     same: float
     near: float
     """One is broader than the other, or both are near one adjective."""
-    kin: float
-    """One derives from what the other means, as "choice" from "select"."""
     opposite: float
     siblings: float
     """Things of a kind, as two fruits or two cities."""
 
 
-NOTHING = Relation(0.0, 0.0, 0.0, 0.0, 0.0)
+NOTHING = Relation(0.0, 0.0, 0.0, 0.0)
 
 
 class Thesaurus:
@@ -98,7 +94,6 @@ class Thesaurus:
         self._senses, self._shares = views["senses"], views["shares"]
         self._parents, self._against = views["parents"], views["against"]
         self._fields, self._named = views["fields"], views["named"]
-        self._kin, self._kin_starts = views["kin"], views["kin_starts"]
         self.meaning = lru_cache(maxsize=8_192)(self._meaning)
         self.relation = lru_cache(maxsize=32_768)(self._relation)
 
@@ -130,7 +125,6 @@ class Thesaurus:
                 _common(left.above, right.senses),
                 _common(left.cluster, right.cluster),
             ),
-            kin=max(_common(left.kin, right.senses), _common(left.senses, right.kin)),
             opposite=max(_common(left.against, right.cluster), _common(left.cluster, right.against)),
             siblings=max(_common(left.kinds, right.kinds), _common(left.named, right.named)),
         )
@@ -153,7 +147,6 @@ class Thesaurus:
             kinds=_most((kind, share) for sense, share in shares for kind in self._kinds(sense)),
             cluster=_most(cluster),
             against=_most((self._against[sense], share) for sense, share in cluster),
-            kin=_most((kin, share) for sense, share in shares for kin in self._derived(sense)),
             fields=_sum((self._fields[sense], share) for sense, share in shares),
             named=_sum((self._fields[sense], share) for sense, share in shares if self._named[sense]),
         )
@@ -168,9 +161,6 @@ class Thesaurus:
     def _head(self, sense: int) -> int:
         """Return the adjective that a sense is near to or an adverb of, or `NONE`."""
         return self._parents[sense] if self._fields[sense] in QUALITIES else NONE
-
-    def _derived(self, sense: int) -> list[int]:
-        return self._kin[self._kin_starts[sense] : self._kin_starts[sense + 1]].tolist()
 
     def _kinds(self, sense: int) -> list[int]:
         """Return what a noun's *sense* is one of, in at most `STEPS`, without what nearly everything is."""

@@ -27,6 +27,7 @@ from cacheproxy.semantic.training import (
     load_pairs,
     prepare,
     save,
+    teaching,
     ungrouped,
 )
 from cacheproxy.semantic.verifier import Tuning
@@ -44,7 +45,7 @@ where they differ, their order, what they ask for.
 | file | `{name}`, {size:,} bytes, SHA-256 `{digest}` |
 | encoder | `{encoder}`; vectors of another one need a model of their own |
 | trained on | {source}: {pairs:,} pairs, {duplicates:.1%} duplicates, SHA-256 of the file `{data}` |
-| and on | {taught:,} pairs of questions to assistants: `{groups}`, SHA-256 `{groups_digest}` |
+| and on | {taught:,} pairs of questions to assistants that guards let pass: `{groups}`, SHA-256 `{groups_digest}` |
 | knows words by | WordNet 3.0 (`{thesaurus}`, SHA-256 `{thesaurus_digest}`; licence in `thesaurus.md`) |
 | seed, folds | {seed}, {folds} |
 | calibrated for | {rewordings:.0%} of the look-ups reword what is stored, {near_misses:.0%} are near misses |
@@ -112,8 +113,7 @@ def train(plan: Plan, words: Sequence[str], encoder: EncodesNow, say: Say) -> st
     Raises:
         ValueError: no threshold keeps the limits on these pairs.
     """
-    pairs, taught = load_pairs(plan.pairs), load_groups(plan.taught)
-    lesson = prepare([*pairs, *taught], words, encoder, plan.vectors, say)
+    lesson = prepare([*load_pairs(plan.pairs), *load_groups(plan.taught)], words, encoder, plan.vectors, say)
     labels, cosines = lesson.labels[: lesson.measured], lesson.cosines[: lesson.measured]
     others = int((~labels).sum())
     logits = cross_validate(lesson, plan.folds, plan.seed, say)
@@ -126,7 +126,7 @@ def train(plan: Plan, words: Sequence[str], encoder: EncodesNow, say: Say) -> st
     chosen = lowest_within(served, others, plan.traffic, plan.limits)
     if chosen is None:
         raise ValueError(f"no threshold keeps wrong hits within {plan.limits} in {plan.traffic}")
-    say(f"training on all of {len(lesson.labels):,} pairs")
+    say(f"training on all of {teaching(lesson).sum():,} pairs")
     arrays = finish(lesson, plan.seed, Tuning(slope, shift, chosen.threshold))
     digest = save(arrays, plan.output)
     if plan.plot is not None:
@@ -145,7 +145,7 @@ def train(plan: Plan, words: Sequence[str], encoder: EncodesNow, say: Say) -> st
         pairs=len(labels),
         duplicates=labels.mean(),
         data=hashlib.sha256(plan.pairs.read_bytes()).hexdigest(),
-        taught=len(taught),
+        taught=teaching(lesson).sum() - len(labels),
         groups=plan.taught.name,
         groups_digest=hashlib.sha256(plan.taught.read_bytes()).hexdigest(),
         thesaurus=SHIPPED.name,

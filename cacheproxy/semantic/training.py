@@ -235,11 +235,17 @@ def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
     logits = np.full(len(lesson.labels), -np.inf)
     for number in range(folds):
         rows = np.hstack([lesson.figures, told[:, number]])
-        seen, unseen = fold != number, passed & (fold == number)
+        seen, unseen = teaching(lesson) & (fold != number), passed & (fold == number)
         boosters = fit(rows[seen], lesson.labels[seen], seed)
         logits[unseen] = np.mean([each.predict(rows[unseen], raw_score=True) for each in boosters], axis=0)
         say(f"fold {number + 1} of {folds}: trained on {seen.sum():,} pairs, judged {unseen.sum():,}")
     return logits[:last]
+
+
+def teaching(lesson: Lesson) -> NDArray[np.bool_]:
+    """Return which pairs are learned from: all but those of the groups that a guard refuses, for no score sees such."""
+    measured = np.arange(len(lesson.labels)) < lesson.measured
+    return measured | np.array([refusal is None for refusal in lesson.refusals])
 
 
 def calibration(logits: Floats, labels: NDArray[np.bool_], traffic: Traffic) -> tuple[float, float]:
@@ -281,7 +287,8 @@ def fit(rows: Floats, labels: NDArray[np.bool_], seed: int) -> list[lightgbm.Boo
 def finish(lesson: Lesson, seed: int, tuning: Tuning) -> dict[str, NDArray[Any]]:
     """Return the arrays of a verifier trained on all pairs."""
     told = surveyed(lesson.survey, np.ones((len(lesson.labels), 1), bool))[:, 0]
-    boosters = fit(np.hstack([lesson.figures, told]), lesson.labels, seed)
+    rows, taught = np.hstack([lesson.figures, told]), teaching(lesson)
+    boosters = fit(rows[taught], lesson.labels[taught], seed)
     trees = pack([each.dump_model()["tree_info"] for each in boosters])
     return {**lesson.arrays, **trees, "tuning": np.array(tuning, np.float64)}
 

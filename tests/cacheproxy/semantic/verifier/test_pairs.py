@@ -27,8 +27,8 @@ def test_what_hits_of_pairs_not_trained_on(verifier: Verifier, quantised_encoder
     )
 
     assert Counter(pair.duplicate for pair in pairs) == {True: 222, False: 576}
-    assert hits[True] >= 170
-    assert hits[False] <= 95
+    assert hits[True] >= 176
+    assert hits[False] <= 96
 
 
 def test_nothing_is_both_taught_and_held() -> None:
