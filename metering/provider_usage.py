@@ -7,6 +7,7 @@ nothing else is filled in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from math import ceil
 from numbers import Real
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from metering.tokens import MAX_COUNT, TokenPools
 
 Usage = Mapping[str, Any]
+_NOTHING: Usage = {}
 
 
 class UsageMismatch(ValueError):
@@ -77,7 +79,8 @@ def deepseek(usage: Usage) -> UsageReport:
         UsageMismatch: as `openai_chat`, or hits and misses do not add up to the prompt.
     """
     hits, misses = _required(usage, "prompt_cache_hit_tokens"), _required(usage, "prompt_cache_miss_tokens")
-    _add_up("prompt_cache_hit_tokens + prompt_cache_miss_tokens", hits + misses, "prompt_tokens", usage)
+    parts = "prompt_cache_hit_tokens", "prompt_cache_miss_tokens"
+    _add_up(parts, hits + misses, "prompt_tokens", usage)
     return _sliced(usage, _CHAT._replace(read=("prompt_cache_hit_tokens", *_CHAT.read)))
 
 
@@ -156,13 +159,13 @@ def anthropic(usage: Usage) -> UsageReport:
     hour = _count(usage, "cache_creation.ephemeral_1h_input_tokens")
     whole = _figure(usage, "cache_creation_input_tokens")
     written = minutes + hour if whole is None else whole
-    split = "cache_creation.ephemeral_5m_input_tokens + cache_creation.ephemeral_1h_input_tokens"
+    split = "cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens"
     _within(split, minutes + hour, "cache_creation_input_tokens", written)
     output, thinking = (
         _required(usage, "output_tokens"),
         _count(usage, "output_tokens_details.thinking_tokens"),
     )
-    _within("output_tokens_details.thinking_tokens", thinking, "output_tokens", output)
+    _within(("output_tokens_details.thinking_tokens",), thinking, "output_tokens", output)
     pools = TokenPools(
         input=_required(usage, "input_tokens"),
         cache_read=_count(usage, "cache_read_input_tokens"),
@@ -184,8 +187,8 @@ def gemini(usage: Usage) -> UsageReport:
     prompt, tools = _count(usage, "promptTokenCount"), _count(usage, "toolUsePromptTokenCount")
     answer, thoughts = _count(usage, "candidatesTokenCount"), _count(usage, "thoughtsTokenCount")
     cached = _count(usage, "cachedContentTokenCount")
-    _within("cachedContentTokenCount", cached, "promptTokenCount", prompt)
-    parts = "promptTokenCount + toolUsePromptTokenCount + candidatesTokenCount + thoughtsTokenCount"
+    _within(("cachedContentTokenCount",), cached, "promptTokenCount", prompt)
+    parts = "promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"
     _add_up(parts, prompt + tools + answer + thoughts, "totalTokenCount", usage)
     return UsageReport(TokenPools(prompt - cached + tools, cached, output=answer + thoughts), thoughts)
 
@@ -220,7 +223,7 @@ def _sliced(usage: Usage, names: _Names) -> UsageReport:
     """Return the pools of a dialect whose cached tokens are slices of its input figure."""
     whole = _required(usage, names.whole)
     read, written = _same(usage, names.read), _count(usage, names.written)
-    _within(f"{names.read[0]} + {names.written}", read + written, names.whole, whole)
+    _within((names.read[0], names.written), read + written, names.whole, whole)
     output, reasoning = _output(usage, names, whole)
     return UsageReport(TokenPools(whole - read - written, read, written, output=output), reasoning)
 
@@ -230,8 +233,8 @@ def _output(usage: Usage, names: _Names, whole: int) -> tuple[int, int]:
     output, reasoning = _required(usage, names.output), _count(usage, names.reasoning)
     if reasoning and _count(usage, "total_tokens") == whole + output + reasoning:
         return output + reasoning, reasoning
-    _add_up(f"{names.whole} + {names.output}", whole + output, "total_tokens", usage)
-    _within(names.reasoning, reasoning, names.output, output)
+    _add_up((names.whole, names.output), whole + output, "total_tokens", usage)
+    _within((names.reasoning,), reasoning, names.output, output)
     return output, reasoning
 
 
@@ -243,20 +246,22 @@ def _prompt_dialect(usage: Usage) -> Callable[[Usage], UsageReport]:
     return moonshot if "cached_tokens" in usage else openai_chat
 
 
-def _within(part: str, part_count: int, whole: str, whole_count: int) -> None:
-    if part_count > whole_count:
-        raise UsageMismatch(f"{part} is {part_count} but {whole} is {whole_count}")
+def _within(parts: Sequence[str], parts_count: int, whole: str, whole_count: int) -> None:
+    if parts_count > whole_count:
+        raise UsageMismatch(f"{' + '.join(parts)} is {parts_count} but {whole} is {whole_count}")
 
 
-def _add_up(parts: str, parts_count: int, total: str, usage: Usage) -> None:
+def _add_up(parts: Sequence[str], parts_count: int, total: str, usage: Usage) -> None:
     """Refuse a total that is not the sum. A total of 0 is how some servers leave it out."""
     total_count = _count(usage, total)
     if total_count not in (0, parts_count):
-        raise UsageMismatch(f"{total} is {total_count} but {parts} is {parts_count}")
+        raise UsageMismatch(f"{total} is {total_count} but {' + '.join(parts)} is {parts_count}")
 
 
 def _same(usage: Usage, fields: Sequence[str]) -> int:
     """Return the one number that all those of the fields say which say anything, else 0."""
+    if len(fields) == 1:
+        return _count(usage, fields[0])
     said = {field: number for field in fields if (number := _figure(usage, field)) is not None}
     if len(set(said.values())) > 1:
         raise UsageMismatch(" but ".join(f"{field} is {number}" for field, number in said.items()))
@@ -276,16 +281,23 @@ def _count(usage: Usage, field: str) -> int:
 
 def _figure(usage: Usage, field: str) -> int | None:
     """Return a figure at the top or one level down, None where it is absent or null."""
-    detail, _, name = field.rpartition(".")
+    detail, name = _place(field)
     number = (_object(usage, detail) if detail else usage).get(name)
     return None if number is None else count(field, number)
+
+
+@cache
+def _place(field: str) -> tuple[str, str]:
+    """Return the detail that a figure is in, or "", and its name there. Fields are of this module's making."""
+    detail, _, name = field.rpartition(".")
+    return detail, name
 
 
 def _object(usage: Usage, field: str) -> Usage:
     """Return the object there, an empty one where it is absent or null."""
     holder = usage.get(field)
     if holder is None:
-        return {}
+        return _NOTHING
     if not isinstance(holder, Mapping):
         raise UsageMismatch(f"{field} is {holder!r:.40}, not an object")
     return holder

@@ -33,11 +33,13 @@ class Bounds(NamedTuple):
     size_bytes: int
     entries: int
 
-    def exceeded_by(self, size_bytes: int, entries: int) -> Literal["bytes", "entries"] | None:
-        """Return which bound is too small for so many."""
-        if size_bytes > self.size_bytes:
-            return "bytes"
-        return "entries" if entries > self.entries else None
+    def exceeded_by(self, size_bytes: int) -> Literal["bytes", "entries"]:
+        """Return which bound is too small, where one is."""
+        return "bytes" if size_bytes > self.size_bytes else "entries"
+
+    def share(self, share: float) -> "Bounds":
+        """Return a share of these bounds: one entry is never too many, but may be too large."""
+        return Bounds(int(share * self.size_bytes), max(1, int(share * self.entries)))
 
 
 class Entry(msgspec.Struct, gc=False, eq=False):
@@ -72,9 +74,9 @@ class Segment(OrderedDict[bytes, Entry]):
         """Return the first to go."""
         return self[next(iter(self))]
 
-    def exceeds(self, bounds: Bounds, share: float) -> bool:
-        """Return whether this is more than its *share*; one entry is not too many, but may be too large."""
-        return self.size_bytes > share * bounds.size_bytes or len(self) > max(1, share * bounds.entries)
+    def exceeds(self, bounds: Bounds) -> bool:
+        """Return whether this is more than fits into *bounds*."""
+        return self.size_bytes > bounds.size_bytes or len(self) > bounds.entries
 
 
 class Policy(Protocol):
@@ -158,7 +160,8 @@ class WTinyLfu:
     """
 
     def __init__(self, bounds: Bounds, sketch: FrequencySketch) -> None:
-        self._bounds = bounds
+        self._window_bounds = bounds.share(WINDOW_SHARE)
+        self._protected_bounds = bounds.share((1 - WINDOW_SHARE) * PROTECTED_SHARE)
         self._sketch = sketch
         self._window = Segment()
         self._probation = Segment()
@@ -173,7 +176,7 @@ class WTinyLfu:
         entry.era = self._era
         self._window.take(entry)
         self._candidates.clear()
-        while self._window.exceeds(self._bounds, WINDOW_SHARE):
+        while self._window.exceeds(self._window_bounds):
             spilled = self._window.first()
             _move(spilled, self._probation)
             self._candidates.append(spilled)
@@ -215,7 +218,7 @@ class WTinyLfu:
 
     def _protect(self, entry: Entry) -> None:
         _move(entry, self._protected)
-        while self._protected.exceeds(self._bounds, (1 - WINDOW_SHARE) * PROTECTED_SHARE):
+        while self._protected.exceeds(self._protected_bounds):
             _move(self._protected.first(), self._probation)
 
     def _sighted(self) -> None:

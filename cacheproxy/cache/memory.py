@@ -81,10 +81,10 @@ class MemoryCache:
 
     def put(self, key: bytes, answer: StoredAnswer) -> bool:
         """Keep *answer* and let others go until all fits; False where it is too large, or the one to go."""
-        if not self.takes(answer):
+        size_bytes = _size(answer)
+        if not self._takes(answer, size_bytes):
             return False
         self._sweep()
-        size_bytes = _size(answer)
         entry, replaced = Entry(key, answer, size_bytes), self._entries.get(key)
         if replaced is not None:
             self._take_out(replaced)
@@ -93,13 +93,13 @@ class MemoryCache:
         self.used_bytes += size_bytes
         self._policy.add(entry)
         self._deadlines.add(key, answer.kept_until_ms)
-        while bound := self.bounds.exceeded_by(self.used_bytes, len(self._entries)):
-            self._drop(self._policy.victim(), bound)
+        while self.used_bytes > self.bounds.size_bytes or len(self._entries) > self.bounds.entries:
+            self._drop(self._policy.victim(), self.bounds.exceeded_by(self.used_bytes))
         return key in self._entries
 
     def takes(self, answer: StoredAnswer) -> bool:
         """Return whether *answer* is not too large to be kept."""
-        return len(answer.body) <= self._max_answer_bytes and _size(answer) <= self.bounds.size_bytes
+        return self._takes(answer, _size(answer))
 
     def discard(self, key: bytes) -> None:
         """Forget the answer under *key*, if there is one."""
@@ -113,6 +113,9 @@ class MemoryCache:
         if entry is None:
             return self._ghosts.reason(key)
         return "expired" if entry.answer.expires_at_ms <= now_ms else None
+
+    def _takes(self, answer: StoredAnswer, size_bytes: int) -> bool:
+        return len(answer.body) <= self._max_answer_bytes and size_bytes <= self.bounds.size_bytes
 
     def _sweep(self) -> None:
         """Drop some of those that had expired when somebody was last missed."""
@@ -135,6 +138,7 @@ class MemoryCache:
 
 
 def _size(answer: StoredAnswer) -> int:
-    headers = sum(len(name) + len(value) for name, value in answer.headers)
-    tags = sum(map(len, answer.tagged.tags)) if answer.tagged else 0
-    return len(answer.body) + headers + tags + ENTRY_OVERHEAD_BYTES
+    size_bytes = len(answer.body) + ENTRY_OVERHEAD_BYTES
+    for name, value in answer.headers:
+        size_bytes += len(name) + len(value)
+    return size_bytes + sum(map(len, answer.tagged.tags)) if answer.tagged else size_bytes

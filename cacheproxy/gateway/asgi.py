@@ -33,10 +33,11 @@ from cacheproxy.gateway.idempotency import Idempotency
 from cacheproxy.gateway.limits.limits import Limits
 from cacheproxy.gateway.lookups import Lookups, route_of_lookup
 from cacheproxy.gateway.recording.kept_requests import KeptRequests
+from cacheproxy.gateway.recording.ledger import Fact
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import BUDGET_SECONDS as SPOOL_BUDGET_SECONDS
-from cacheproxy.gateway.recording.spool import Spool
-from cacheproxy.gateway.recording.wrong_hits import WrongHits
+from cacheproxy.gateway.recording.spool import USAGE_EVENTS, Kind, Spool
+from cacheproxy.gateway.recording.wrong_hits import WRONG_HITS, WrongHits
 from cacheproxy.gateway.semantics import Open, Semantics, open_shipped
 from cacheproxy.gateway.telemetry.current import current_call
 from cacheproxy.gateway.telemetry.exposition import Exposition
@@ -90,12 +91,12 @@ class Gateway:
         self._at_rest = at_rest_of(settings)
         self._tiers = self._build_tiers()
         self._catalog.epochs.on_key = self._tiers.discard
-        self._spool = Spool(self._spool_redis) if self._spool_redis is not None else None
+        self._spool = self._spool_of(USAGE_EVENTS)
         self._recorder = Recorder(settings, self._spool, self.metrics)
         self._upstreams = Upstreams(settings, metrics=self.metrics)
         self._semantics = Semantics(settings, self._catalog, self._upstreams, open_tier=open_tier)
         self._background = Background(self._upstreams, self.metrics, at_once=settings.max_background_calls)
-        self._wrong_hits = WrongHits(settings)
+        self._wrong_hits = WrongHits(settings, self._spool_of(WRONG_HITS))
         checks = ShadowChecks(self._background, self._wrong_hits, self.metrics)
         self._rewordings = Rewordings(settings, self._tiers, self._semantics, checks, self.metrics)
         self.health = Health(self._catalog, self._recorder, self._spool, self._semantics)
@@ -291,7 +292,7 @@ class Gateway:
         read("limit_fallbacks", lambda: self._limits.arbiter.decided_alone)
         read("limit_settlements_left", lambda: self._limits.arbiter.left_to_sweep)
         self._semantics.tell(self.metrics)
-        read("semantic_wrong_hits_waiting", lambda: len(self._wrong_hits))
+        self._wrong_hits.tell(self.metrics)
         if redis is not None:
             read("redis_failures", lambda: redis.failures)
             read("redis_damaged_answers", lambda: redis.codec.damaged)
@@ -316,6 +317,9 @@ class Gateway:
         if self._redis is None or self._tiers.redis is None or self._settings.redis_url is None:
             return None
         return Rendezvous(self._redis, self._settings.redis_url, self._tiers.redis.codec)
+
+    def _spool_of(self, kind: Kind[Fact]) -> Spool[Fact] | None:
+        return Spool(self._spool_redis, kind) if self._spool_redis is not None else None
 
     def _link(self, budget_seconds: float, late_allowed: int = NEVER) -> RedisLink | None:
         url = self._settings.redis_url

@@ -40,6 +40,11 @@ class Facts(NamedTuple):
     """How its answer is cached: the model's rules, or those of the task that it is."""
     key: bytes | None
     """Where the answer is kept; None where it may not be."""
+    flight: bytes | None
+    """The name under which identical calls make one upstream call: the key, and in a pool whose calls they are.
+
+    A follower of another tenant's call would know that it is being made.
+    """
     as_kept: bool
     """Whether a stored answer can be given as it is."""
     shares: bool
@@ -76,7 +81,7 @@ class Ask(NamedTuple):
     @property
     def may_read(self) -> bool:
         """Whether a stored answer may be given."""
-        return self.facts.key is not None and self.controls.may_read
+        return self.facts.key is not None and not (self.controls.no_cache or self.controls.no_store)
 
     @property
     def may_store(self) -> bool:
@@ -104,20 +109,9 @@ class Ask(NamedTuple):
         """Return whether another tenant of the pool paid for an answer."""
         return stored.paid_by not in (0, self.caller.access.tenant_id)
 
-    @property
-    def flight(self) -> bytes | None:
-        """The name under which identical calls make one upstream call: the key, and in a pool whose calls they are.
-
-        A follower of another tenant's call would know that it is being made.
-        """
-        key = self.facts.key
-        return key if key is None or self.facts.pool is None else self.flight_of(key)
-
     def flight_of(self, key: bytes) -> bytes:
-        """Return that name for the key of an item."""
-        if self.facts.pool is None:
-            return key
-        return key + sha256(b"%b@%d" % (key, self.caller.access.tenant_id)).hexdigest().encode()
+        """Return the name of the flight of an item that is kept under *key*."""
+        return _flight(key, self.facts.pool, self.caller.access)
 
     @property
     def stale_seconds(self) -> int:
@@ -248,7 +242,7 @@ class Understanding:
             stated, parsed = _stated_in(call, parse(call, body))
             facts = self._read(call, access, merge(controls, stated), stated, parsed)
             if not caller.enable_cache:
-                facts = facts._replace(key=None)
+                facts = facts._replace(key=None, flight=None)
             self._remember(name, facts)
         tariff = self._door.tariff(caller, facts.model, call.now)
         return Ask(call, caller, merge(controls, facts.controls), body, facts, tariff, parsed)
@@ -262,10 +256,12 @@ class Understanding:
         pool = _pool(rules.policy, access, controls, dialect, request)
         era = self._door.era(access.tenant_id if pool is None else pool.owner, model, rules.policy.tags)
         name = _name(model, rules, dialect, request, access, controls, era, pool)
+        key = None if name is None else era.key(name)
         return Facts(
             model,
             rules,
-            None if name is None else era.key(name),
+            key,
+            None if key is None else _flight(key, pool, access),
             request.takes_answers_as_kept,
             rules.policy.coalesce and not (request.stream and rules.screen is not None),
             dialect.output_limit(request),
@@ -356,6 +352,10 @@ def _name(
         surface=dialect.surface,
         canonical=dialect.canonical(request, policy.volatile_fields),
     )
+
+
+def _flight(key: bytes, pool: Pool | None, access: Access) -> bytes:
+    return key if pool is None else key + sha256(b"%b@%d" % (key, access.tenant_id)).hexdigest().encode()
 
 
 def _epoch(era: Era, controls: Controls) -> bytes:

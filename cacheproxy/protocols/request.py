@@ -14,8 +14,9 @@ import msgspec
 from metering.provider_usage import UsageReport
 
 Header = tuple[bytes, bytes]
-JSON: Header = (b"content-type", b"application/json")
-EVENT_STREAM: Header = (b"content-type", b"text/event-stream")
+CONTENT_TYPE = b"content-type"
+JSON: Header = (CONTENT_TYPE, b"application/json")
+EVENT_STREAM: Header = (CONTENT_TYPE, b"text/event-stream")
 
 
 class InvalidRequest(ValueError):
@@ -153,7 +154,7 @@ class Dialect(Protocol):
 
     @property
     def kept_headers(self) -> tuple[bytes, ...]:
-        """Headers of an answer, beside its content type, without which it could not be read."""
+        """Headers of an answer without which it could not be read."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -281,7 +282,7 @@ class JsonDialect:
     protocol = "openai"
     surface = ""
     read_headers: tuple[bytes, ...] = ()
-    kept_headers: tuple[bytes, ...] = ()
+    kept_headers: tuple[bytes, ...] = (CONTENT_TYPE,)
     identity: tuple[str, ...] = ()
     default_temperature: float | None = None
     id_header = b""

@@ -38,23 +38,27 @@ class Tariff(msgspec.Struct, frozen=True, eq=False):
 
     def charged(self, outcome: str, pools: TokenPools, units: int) -> Decimal:
         """Return what a call costs, exactly; pools without a price add nothing, as on an invoice."""
-        return self._rated(outcome, pools, units).charged
+        return self._rated(outcome, pools, units)[0].charged
 
     def rate(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage | None:
         """Return what a call costs; None where a pool that was used has no price."""
-        for quantity, rate in zip((*pools, units), self._rates(outcome), strict=True):
-            if quantity and rate is None:
-                return None
-        return self._rated(outcome, pools, units)
+        rated, is_whole = self._rated(outcome, pools, units)
+        return rated if is_whole else None
 
-    def _rated(self, outcome: str, pools: TokenPools, units: int) -> RatedUsage:
-        listed = discount = ZERO
+    def _rated(self, outcome: str, pools: TokenPools, units: int) -> tuple[RatedUsage, bool]:
+        """Return what the pools that have a price cost, and whether that is all that were used."""
+        listed, discount, is_whole = ZERO, ZERO, True
         for quantity, rate in zip((*pools, units), self._rates(outcome), strict=True):
-            if quantity and rate is not None:
-                listed = add_multiple(listed, rate.list, quantity)
-                if rate.discount:
-                    discount = add_multiple(discount, rate.discount, quantity)
-        return RatedUsage(listed, discount, exact_difference(listed, discount) if discount else listed)
+            if not quantity:
+                continue
+            if rate is None:
+                is_whole = False
+                continue
+            listed = add_multiple(listed, rate.list, quantity)
+            if rate.discount:
+                discount = add_multiple(discount, rate.discount, quantity)
+        charged = exact_difference(listed, discount) if discount else listed
+        return RatedUsage(listed, discount, charged), is_whole
 
     def _rates(self, outcome: str) -> tuple[RatedUsage | None, ...]:
         """Return what one token of each pool, and one unit, cost. Nothing of it changes within the span."""

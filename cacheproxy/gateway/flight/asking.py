@@ -80,13 +80,13 @@ def failure(ask: Ask, answer: UpstreamAnswer) -> Led:
 
 def kept_part(ask: Ask, answer: UpstreamAnswer) -> Answer:
     """Return the answer with the headers that belong to it, and to every repetition of it."""
-    kept = (b"content-type", *ask.dialect.kept_headers)
-    return Answer(tuple(header for header in answer.headers if header[0] in kept), answer.body)
+    kept = ask.dialect.kept_headers
+    return Answer(tuple([header for header in answer.headers if header[0] in kept]), answer.body)
 
 
 def passed_headers(ask: Ask, answer: UpstreamAnswer) -> list[Header]:
     """Return the headers that are passed on this once."""
-    kept = (b"content-type", *ask.dialect.kept_headers)
+    kept = ask.dialect.kept_headers
     return [header for header in answer.headers if header[0] not in kept]
 
 

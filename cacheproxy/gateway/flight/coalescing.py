@@ -55,7 +55,7 @@ class Coalescing:
 
     def under_way(self, ask: Ask) -> Work | None:
         """Return the work that *ask* may listen to: none that began before an invalidation that may concern it."""
-        name = ask.flight
+        name = ask.facts.flight
         if name is None or not ask.may_share:
             return None
         work = self._works.get(name)
@@ -63,7 +63,7 @@ class Coalescing:
 
     def announce(self, work: Work) -> None:
         """Let others listen to *work*, where its leader's call may be shared."""
-        name = work.leader.flight
+        name = work.leader.facts.flight
         if name is not None and work.leader.may_share:
             self._works[name] = work
             work.shared = True
@@ -97,7 +97,7 @@ class Coalescing:
     async def settle(self, work: Work) -> None:
         """Tell the others what became of *work*: first the answer, then that the key is free."""
         ask = work.leader
-        name = ask.flight
+        name = ask.facts.flight
         result = None if work.result.exception() else work.result.result()
         stored = result.stored if result is not None and not _is_reworded(result) else None
         if isinstance(result, Led) and self._tiers.redis is not None:
@@ -107,20 +107,21 @@ class Coalescing:
             return
         if self._works.get(name) is work:
             del self._works[name]
-            await self._tell_afar(name, stored)
+            if name in self._afar:
+                await self._tell_afar(name, stored)
         if self._rendezvous is not None:
             self._rendezvous.release(name, ask.call.event_id)
 
     async def _tell_afar(self, name: bytes, stored: StoredAnswer | None) -> None:
         """Tell the gateways that listen to the flight *name* what came of it."""
-        listeners = self._afar.pop(name, {})
-        if listeners and self._rendezvous is not None:
-            message = Over(name) if stored is None else await self._rendezvous.done(name, stored)
-            for tell in listeners.values():
-                tell(message)
+        assert self._rendezvous is not None, "they came by it"
+        listeners = self._afar.pop(name)
+        message = Over(name) if stored is None else await self._rendezvous.done(name, stored)
+        for tell in listeners.values():
+            tell(message)
 
     async def _keep(self, redis: RedisCache, work: Work, key: bytes, answer: StoredAnswer) -> None:
-        ask, name = work.leader, work.leader.flight
+        ask, name = work.leader, work.leader.facts.flight
         if self._rendezvous is None or key != ask.facts.key or name is None or not work.shared:
             await redis.put(key, answer, _now_ms())
             return
@@ -143,7 +144,7 @@ class Coalescing:
         For a work that replaces an answer, only one that outlives it is any.
         """
         ask, old = work.leader, work.replaces
-        key, name = ask.facts.key, ask.flight
+        key, name = ask.facts.key, ask.facts.flight
         now_ms = max(_now_ms(), old.expires_at_ms if old is not None else 0)
         assert key is not None
         assert name is not None
@@ -164,7 +165,7 @@ class Coalescing:
         Raises:
             UpstreamBroken: it broke off after the answer had begun.
         """
-        key, name = work.leader.facts.key, work.leader.flight
+        key, name = work.leader.facts.key, work.leader.facts.flight
         assert key is not None
         assert name is not None
         work.remote, work.source_event = True, holder.event_id

@@ -234,8 +234,9 @@ class Misses:
         kept = []
         key = ask.facts.key
         lasts = shared is not None and dialect.lasts(work.request, parsed) and self._tiers.takes(shared)
-        if lasts and shared is not None and key is not None and await self._admits(ask, key):
-            kept = [(key, shared)]
+        if lasts and shared is not None and key is not None:
+            admits = ask.facts.rules.policy.admit_after == 1 or await self._is_known(ask, key)
+            kept = [(key, shared)] if admits else []
         part = (ask.outcome, measured.pools, measured.units)
         headers = [
             *passed,
@@ -249,11 +250,9 @@ class Misses:
             self._tiers.memory.put(*item)
         return Led(status, answer, headers, shared, [part], kept, is_whole=complete)
 
-    async def _admits(self, ask: Ask, key: bytes) -> bool:
-        """Return whether the policy keeps the answer now, or when it is asked for again."""
-        return ask.facts.rules.policy.admit_after == 1 or await self._sightings.again(
-            ask.flight_of(key), _now_ms()
-        )
+    async def _is_known(self, ask: Ask, key: bytes) -> bool:
+        """Return whether the question was asked before, lately."""
+        return await self._sightings.again(ask.flight_of(key), _now_ms())
 
     async def _record_partial(self, work: Work, upstream_us: int) -> None:
         """Record what was streamed of an answer that is not whole, where it says anything."""

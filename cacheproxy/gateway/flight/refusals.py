@@ -29,8 +29,10 @@ class Refusals:
 
     def of(self, ask: Ask) -> Led | None:
         """Return the refusal that this call would meet, as it is to be given; None where nobody knows."""
-        key, now_ms = ask.flight, ask.call.now_ms
-        if ask.facts.rules.policy.negative is None or key is None or not ask.may_read:
+        if ask.facts.rules.policy.negative is None:
+            return None
+        key, now_ms = ask.facts.flight, ask.call.now_ms
+        if key is None or not ask.may_read:
             return None
         known = self._known.get(key)
         if known is None or known.expires_at_ms <= now_ms:
@@ -43,9 +45,11 @@ class Refusals:
 
     def note(self, ask: Ask, result: Result, now_ms: int) -> None:
         """Remember a result that is such a refusal; any other result ends one that was."""
-        rules, key = ask.facts.rules, ask.flight
+        rules, key = ask.facts.rules, ask.facts.flight
         negative = rules.policy.negative
-        if negative is None or key is None or not ask.may_store or rules.screen is not None:
+        if negative is None:
+            return
+        if key is None or not ask.may_store or rules.screen is not None:
             return  # what a screened model says of a request might repeat it
         self._known.pop(key, None)
         if not isinstance(result, Led) or result.status not in negative.statuses:

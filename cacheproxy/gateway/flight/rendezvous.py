@@ -194,9 +194,8 @@ class Rendezvous:
             return
         key = _key(flight)
         value = await self._codec.write(key, answer)
-        ours, lifetime_ms = Holder(self._name, event_id), max(1, answer.kept_until_ms - now_ms)
-        if self._held.get(flight) == ours:
-            del self._held[flight]
+        lifetime_ms = max(1, answer.kept_until_ms - now_ms)
+        ours = self._let_go(flight, event_id) or Holder(self._name, event_id)
         await self._link.run(_KEEP, [answer_name(key), _lease(flight)], ours.to_bytes(), value, lifetime_ms)
 
     async def done(self, flight: bytes, answer: StoredAnswer) -> Done:
@@ -209,10 +208,14 @@ class Rendezvous:
 
     def release(self, flight: bytes, event_id: UUID) -> None:
         """Let others lead, if the lease is this event's. Nobody waits for it."""
-        ours = Holder(self._name, event_id)
-        if self._held.get(flight) == ours:
-            del self._held[flight]
+        ours = self._let_go(flight, event_id)
+        if ours is not None:
             self._send(self._link.run(_RELEASE, [_lease(flight)], ours.to_bytes()))
+
+    def _let_go(self, flight: bytes, event_id: UUID) -> Holder | None:
+        """Renew no longer a lease that is this event's; return what stands under it."""
+        ours = self._held.get(flight)
+        return self._held.pop(flight) if ours is not None and ours.event_id == event_id else None
 
     @contextlib.asynccontextmanager
     async def following(self, flight: bytes, holder: Holder) -> AsyncIterator["asyncio.Queue[Message]"]:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
+from cacheproxy.gateway.http.outlet import Outlet
+
 logger = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
@@ -27,15 +29,13 @@ class Connection(Protocol):
 
     paused: bool
     """Whether the client has yet to read what was written."""
+    outlet: Outlet
 
     def common_lines(self) -> list[bytes]:
         """Return the header lines that every answer has."""
 
     async def writable(self) -> None:
         """Return when the client has read most of what was written, or has gone."""
-
-    def write(self, *parts: bytes) -> None:
-        """Write *parts* at once."""
 
     def read_on(self) -> None:
         """Read from the client, if that was paused."""
@@ -131,7 +131,7 @@ class Exchange:
         """Return what has come of the body, or that the client has gone (or its answer is complete)."""
         if self.awaits_continue and not self.gone:
             self.awaits_continue = False
-            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._connection.outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self._deliverable() or self.answered or self.gone):
             self._connection.read_on()
             self._news = self._news or asyncio.Event()
@@ -189,7 +189,7 @@ class Exchange:
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
             raise RuntimeError("a header holds a line break or NUL")
         self.started = self.answered = True
-        self._connection.write(head + body)
+        self._connection.outlet.write_soon(head + body)
         self.tell()
         self._connection.ended(self)
 
@@ -204,9 +204,9 @@ class Exchange:
             parts = [head, *self._framed(body, last=last)]
             self.started = True
         if len(body) < LARGE_BYTES:
-            self._connection.write(b"".join(parts))
+            self._connection.outlet.write(b"".join(parts))
         else:
-            self._connection.write(*parts)
+            self._connection.outlet.write(*parts)
         if last:
             self.answered = True
             self.tell()

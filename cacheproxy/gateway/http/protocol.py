@@ -18,6 +18,7 @@ import msgspec
 
 from cacheproxy.gateway.config import HttpSettings
 from cacheproxy.gateway.http.exchange import STATUS_LINES, Application, Exchange
+from cacheproxy.gateway.http.outlet import Outbox, Outlet
 
 MAX_UNREAD_BYTES = 65_536
 """Of a body that comes faster than the application fetches it; then the client has to wait."""
@@ -75,6 +76,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
+        self.outlet = Outlet(self._transport, Outbox.of(self._loop))
         connections = self._server.connections
         connections.add(self)
         self._scope_of_connection = {
@@ -217,13 +219,6 @@ class HttpProtocol(asyncio.Protocol):
         """Return when the client has read most of what was written, or has gone."""
         await self._drained.wait()
 
-    def write(self, *parts: bytes) -> None:
-        """Write *parts* at once."""
-        if len(parts) == 1:
-            self._transport.write(parts[0])
-        else:
-            self._transport.writelines(parts)
-
     def read_on(self) -> None:
         """Read from the client, if that was paused."""
         if self._read_paused and not self._transport.is_closing():
@@ -247,7 +242,7 @@ class HttpProtocol(asyncio.Protocol):
     def cut(self) -> None:
         """Close the connection in the middle of an answer, so that nobody takes it for whole."""
         self._last = True
-        self._transport.abort()
+        self.outlet.cut()
 
     # What uvicorn asks for.
 
@@ -256,7 +251,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._exchanges:
             self._exchanges[-1].keep_alive = False
         else:
-            self._transport.close()
+            self.outlet.close()
 
     # Within.
 
@@ -274,11 +269,11 @@ class HttpProtocol(asyncio.Protocol):
         self._exchanges.popleft()
         if not exchange.keep_alive:
             self._last = True
-            self._transport.close()
+            self.outlet.close()
         elif self._exchanges:
             self._begin(self._exchanges[0])
         elif self._last:
-            self._transport.close()
+            self.outlet.close()
         else:
             self.read_on()
             if not self._in_head:
@@ -321,11 +316,11 @@ class HttpProtocol(asyncio.Protocol):
 
     def _tick(self) -> None:
         """Look whether the client has kept the time limits."""
-        now, unsent = self._loop.time(), self._transport.get_write_buffer_size()
+        now, unsent = self._loop.time(), self.outlet.unsent_bytes
         if not unsent or unsent != self._unsent[0]:
             self._unsent = unsent, now
         if now - self._unsent[1] >= self.settings.write_stall_seconds:
-            self._transport.abort()
+            self.outlet.cut()
         elif now >= self._deadline:
             self._expire(now)
         self._timer = self._loop.call_later(self.settings.tick_seconds, self._tick)
@@ -333,7 +328,7 @@ class HttpProtocol(asyncio.Protocol):
     def _expire(self, now: float) -> None:
         awaited = self._reading
         if self._last or not (self._in_head or awaited) or (awaited and awaited.answered):
-            self._transport.close()
+            self.outlet.close()
         elif self._read_paused:  # by us, so the client is not late
             self._deadline = now + self.settings.body_stall_seconds
         else:
@@ -353,15 +348,14 @@ class HttpProtocol(asyncio.Protocol):
         if self._exchanges:
             self._exchanges[-1].keep_alive = False
         else:
-            self._transport.write(_refusal(status))
+            self.outlet.write(_refusal(status))
             self._linger()
 
     def _linger(self) -> None:
         """Close the connection once the client has had time to read its answer."""
         self._last, self._deadline = True, self._loop.time() + self.settings.linger_seconds
         self.read_on()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self.outlet.end()
 
 
 def _never(_exchange: Exchange) -> bool:

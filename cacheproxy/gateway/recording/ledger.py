@@ -8,7 +8,9 @@ one by one, so that a bad event takes nobody with it.
 import asyncio
 import enum
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -90,6 +92,19 @@ class Verdict(enum.Enum):
 
     CONFLICTED = "the same id is recorded with other content"
     REFUSED = "the table does not take such an event"
+
+
+class Named(Protocol):
+    """A fact about one call, written once under its event's id."""
+
+    @property
+    def event_id(self) -> UUID:
+        """The id."""
+
+
+Fact = TypeVar("Fact", bound=Named)
+Write = Callable[[Sequence[Fact]], Awaitable[Mapping[UUID, Verdict]]]
+"""Commits facts, all or none, and returns the verdicts on those that could not be."""
 
 
 class Ledger:
@@ -174,26 +189,27 @@ class Ledger:
         return self._lane
 
 
+async def write_carefully(write: Write[Fact], facts: Sequence[Fact]) -> Mapping[UUID, Verdict]:
+    """Write facts of which some may be refused, halving the batch until those stand alone."""
+    try:
+        return await write(facts)
+    except EVENT_PROBLEMS as problem:
+        if len(facts) == 1:
+            fact = facts[0]
+            logger.error("The database refuses the %s %s: %s", type(fact).__name__, fact.event_id, problem)  # noqa: TRY400
+            return {fact.event_id: Verdict.REFUSED}
+    middle = len(facts) // 2
+    first = await write_carefully(write, facts[:middle])
+    second = await write_carefully(write, facts[middle:])
+    return {**first, **second}
+
+
 async def _write(lane: Lane, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
     try:
         await lane.run(batch_to_json(events))
     except EVENT_PROBLEMS:
-        return await _write_carefully(lane, events)
+        return await write_carefully(partial(_merge, lane), events)
     return {}
-
-
-async def _write_carefully(lane: Lane, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:
-    """Write events of which some are already there, or bad, halving the batch until the bad ones stand alone."""
-    try:
-        return await _merge(lane, events)
-    except EVENT_PROBLEMS as problem:
-        if len(events) == 1:
-            logger.error("The usage event %s is refused by the database: %s", events[0].event_id, problem)  # noqa: TRY400
-            return {events[0].event_id: Verdict.REFUSED}
-    middle = len(events) // 2
-    first = await _write_carefully(lane, events[:middle])
-    second = await _write_carefully(lane, events[middle:])
-    return {**first, **second}
 
 
 async def _merge(lane: Lane, events: Sequence[UsageEvent]) -> Mapping[UUID, Verdict]:

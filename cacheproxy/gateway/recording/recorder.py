@@ -49,7 +49,7 @@ class Recorder:
     """
 
     def __init__(
-        self, settings: GatewaySettings, spool: Spool | None, metrics: Metrics | None = None
+        self, settings: GatewaySettings, spool: Spool[UsageEvent] | None, metrics: Metrics | None = None
     ) -> None:
         self._settings = settings
         self._spool = spool

@@ -6,6 +6,7 @@ from cacheproxy.gateway.catalog.catalog import Catalog
 from cacheproxy.gateway.recording.recorder import Recorder
 from cacheproxy.gateway.recording.spool import Spool
 from cacheproxy.gateway.semantics import Semantics
+from metering.usage_event import UsageEvent
 
 
 class Report(NamedTuple):
@@ -19,7 +20,7 @@ class Health:
     """Knows from the parts that work all the time anyway; a probe asks no server."""
 
     def __init__(
-        self, catalog: Catalog, recorder: Recorder, spool: Spool | None, semantics: Semantics
+        self, catalog: Catalog, recorder: Recorder, spool: Spool[UsageEvent] | None, semantics: Semantics
     ) -> None:
         self.draining = False
         self._catalog = catalog

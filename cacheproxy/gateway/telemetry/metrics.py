@@ -80,7 +80,9 @@ FAMILIES: Mapping[str, Family] = {
         "gauge", "The share of semantic hits that may be wrong.", ("model",), per_unit=MILLION
     ),
     "semantic_shut_off": Family("gauge", "1 where the error budget lets no semantic hit be served.", ("model",)),
-    "semantic_wrong_hits_waiting": Family("gauge", "Hits proven wrong that PostgreSQL has yet to take."),
+    "semantic_wrong_hits_waiting": Family("gauge", "Hits proven wrong that neither Redis nor PostgreSQL has as yet."),
+    "semantic_wrong_hits_spooled": Family("gauge", "Batches of hits proven wrong in their spool, at the last look."),
+    "semantic_wrong_hits_lost": Family("counter", "Hits proven wrong that nothing credits by itself."),
     "semantic_forgotten_questions": Family("counter", "Questions that could not be kept to be found in other words."),
     "memory_cache_bytes": Family("gauge", "Bytes of answers in memory."),
     "memory_cache_entries": Family("gauge", "Answers in memory."),

@@ -21,6 +21,7 @@ from cacheproxy.protocols.oip import tensors
 from cacheproxy.protocols.oip.body import JSON_LENGTH, Parts, put_together, stamped, take_apart
 from cacheproxy.protocols.oip.tensors import MalformedTensor
 from cacheproxy.protocols.request import (
+    CONTENT_TYPE,
     Answer,
     Dialect,
     Incoming,
@@ -55,7 +56,7 @@ class InferDialect(JsonDialect):
     protocol = "oip"
     surface = "infer"
     read_headers = (JSON_LENGTH,)
-    kept_headers = (JSON_LENGTH,)
+    kept_headers = (CONTENT_TYPE, JSON_LENGTH)
 
     def parse(self, incoming: Incoming) -> InferenceRequest:
         """Return the request, its tensors checked. Model and version are in the path, `id` is the stamp."""

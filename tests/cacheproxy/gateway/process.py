@@ -15,6 +15,7 @@ import uvicorn
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.http.protocol import HttpProtocol
+from cacheproxy.gateway.semantics import Open, open_shipped
 from config.gateway import Server
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,11 +23,14 @@ START_SECONDS = 20
 
 
 class GatewayProcess:
-    """One gateway process on a port that stays the same over its lives."""
+    """One gateway process on a port that stays the same over its lives.
 
-    def __init__(self, settings: GatewaySettings, port: int) -> None:
+    *module* is what runs in it, where that is another than this one; it calls `serve`, too.
+    """
+
+    def __init__(self, settings: GatewaySettings, port: int, *, module: str = __name__) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, "-m", "tests.cacheproxy.gateway.process", str(port)]
+        self._command = [sys.executable, "-m", module, str(port)]
         self._environment = os.environ | {"GATEWAY_SETTINGS": msgspec.json.encode(settings).decode()}
         self._process: asyncio.subprocess.Process | None = None
 
@@ -56,7 +60,7 @@ class GatewayProcess:
         await self._process.wait()
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, *, open_tier: Open = open_shipped) -> None:
     """Serve a gateway until asked to end, as it is served in production."""
     settings = msgspec.json.decode(os.environ["GATEWAY_SETTINGS"], type=GatewaySettings)
     config: dict[str, Any] = {
@@ -67,7 +71,7 @@ async def serve(port: int) -> None:
         "proxy_headers": False,
         "log_level": "warning",
     }
-    application = Server(Gateway(settings))
+    application = Server(Gateway(settings, open_tier=open_tier))
     with contextlib.suppress(KeyboardInterrupt):
         await uvicorn.Server(uvicorn.Config(application, port=port, ws="none", **config)).serve()
 

@@ -14,7 +14,7 @@ from cacheproxy.gateway.config import GatewaySettings
 from cacheproxy.gateway.errors import EventConflict, InternalError, RecorderUnavailable
 from cacheproxy.gateway.recording.ledger import Ledger, Verdict
 from cacheproxy.gateway.recording.recorder import Recorder
-from cacheproxy.gateway.recording.spool import LEASE, REFUSED_STREAM, STREAM, Spool
+from cacheproxy.gateway.recording.spool import STREAM, USAGE_EVENTS, Spool
 from cacheproxy.redis_link import RedisLink
 from metering.usage_event import UsageEvent, new_event_id, seal, to_json
 from tests.cacheproxy.conftest import Connect
@@ -51,7 +51,7 @@ def event(**changes: Any) -> UsageEvent:
 @pytest.fixture
 async def recorder(wires: Wires, connect_link: Connect) -> AsyncIterator[Recorder]:
     """Give a started recorder behind the wires."""
-    spool = Spool(await connect_link(wires.gateway_settings.redis_url))
+    spool = Spool(await connect_link(wires.gateway_settings.redis_url), USAGE_EVENTS)
     recorder = Recorder(wires.gateway_settings, spool)
     await recorder.start()
     yield recorder
@@ -197,11 +197,11 @@ async def test_several_gateways_drain_one_spool_once(
     gateway_settings: GatewaySettings, world: World, redis: Any, link: RedisLink
 ) -> None:
     spooled = [event() for _ in range(300)]
-    spool = Spool(link)
+    spool = Spool(link, USAGE_EVENTS)
     for start in range(0, 300, 3):
         await spool.append(spooled[start : start + 3])
     await spool.append(spooled[:10])  # a commit whose acknowledgement was lost
-    recorders = [Recorder(gateway_settings, Spool(link)) for _ in range(3)]
+    recorders = [Recorder(gateway_settings, Spool(link, USAGE_EVENTS)) for _ in range(3)]
     for each in recorders:
         await each.start()
     await drained(redis)
@@ -214,9 +214,9 @@ async def test_several_gateways_drain_one_spool_once(
 async def test_a_lease_whose_holder_died_is_taken_over(
     gateway_settings: GatewaySettings, world: World, redis: Any, link: RedisLink
 ) -> None:
-    await Spool(link).append([event()])
-    await redis.set(LEASE, "somebody", px=300)
-    recorder = Recorder(gateway_settings, Spool(link))
+    await Spool(link, USAGE_EVENTS).append([event()])
+    await redis.set(USAGE_EVENTS.lease, "somebody", px=300)
+    recorder = Recorder(gateway_settings, Spool(link, USAGE_EVENTS))
     await recorder.start()
     await asyncio.sleep(0.15)
     assert await redis.xlen(STREAM) == 1
@@ -231,11 +231,11 @@ async def test_what_cannot_be_drained_is_set_aside(
     good, bad = event(), msgspec.structs.replace(event(), output_reasoning=99)
     await redis.xadd(STREAM, {"1": b"garbage", "2": to_json(good), "3": to_json(bad)})
     ledger = Ledger(gateway_settings)
-    assert await Spool(link).drain(ledger.write) == 2
+    assert await Spool(link, USAGE_EVENTS).drain(ledger.write) == 2
     await ledger.close()
 
     assert await ids(world) == [good.event_id]
-    ((_, fields),) = await redis.xrange(REFUSED_STREAM)
+    ((_, fields),) = await redis.xrange(USAGE_EVENTS.refused)
     assert set(fields) == {b"1", b"3"}
 
 

@@ -100,7 +100,8 @@ class Party:
         facts = Facts(
             MODEL,
             MODEL.rules.base,
-            None,
+            key=None,
+            flight=None,
             as_kept=True,
             shares=True,
             output_limit=output,

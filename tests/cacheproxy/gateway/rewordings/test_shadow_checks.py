@@ -9,6 +9,7 @@ import pytest
 
 from cacheproxy.gateway.asgi import Gateway
 from cacheproxy.gateway.config import GatewaySettings
+from cacheproxy.gateway.recording.wrong_hits import WRONG_HITS
 from tests.cacheproxy.gateway.conftest import Cast, Wires
 from tests.cacheproxy.gateway.rewordings.talk import ASKED, REWORDED, Draw, Semantic, checks, remembered
 from tests.cacheproxy.gateway.world import Client, World, eventually, serving
@@ -158,6 +159,7 @@ async def test_wrong_hits_wait_for_postgresql(
     world: World,
     upstream: FakeUpstream,
     semantic: Semantic,
+    redis: Any,
 ) -> None:
     async with serving(wires.gateway_settings, open_tier=semantic.open) as served:
         client = Client(session, served[1], cast.acme.key)
@@ -167,6 +169,6 @@ async def test_wrong_hits_wait_for_postgresql(
         await client.chat(REWORDED)
         wires.postgres.cut()
         await checked(served, wrong=1)
-        assert len(served[0]._wrong_hits) == 1
+        await eventually(lambda: redis.xlen(WRONG_HITS.stream))
         wires.postgres.mend()
         assert len(await wrong_hits(world, 1)) == 1
