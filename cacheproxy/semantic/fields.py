@@ -76,10 +76,13 @@ def _things() -> dict[str, frozenset[str]]:
 THINGS = _things()
 
 
+def is_concrete(word: Word) -> bool:
+    """Return whether *word* mostly names an animal, food, a place or the like, by the thesaurus."""
+    meaning = thesaurus().meaning(word.text)
+    return meaning is not None and meaning.share(CONCRETE) >= LEAST_SHARE
+
+
 def siblings(word: Word, other: Word) -> bool:
-    """Return whether two words name different things of a kind, by the thesaurus."""
-    left, right = thesaurus().meaning(word.text), thesaurus().meaning(other.text)
-    if left is None or right is None or min(left.share(CONCRETE), right.share(CONCRETE)) < LEAST_SHARE:
-        return False
+    """Return whether two concrete words name different things of a kind, by the thesaurus."""
     relation = thesaurus().relation(*sorted((word.text, other.text)))
     return relation.siblings >= LEAST_SHARE and max(relation.same, relation.near) < LEAST_SAME

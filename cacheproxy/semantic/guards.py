@@ -17,7 +17,7 @@ from cacheproxy.semantic.edits import (
     makes_so,
     turns_verb,
 )
-from cacheproxy.semantic.fields import THINGS, siblings
+from cacheproxy.semantic.fields import THINGS, is_concrete, siblings
 from cacheproxy.semantic.lexicon import (
     COORDINATORS,
     DIRECTED_ROLES,
@@ -142,9 +142,12 @@ def same_kinds(pair: Pair) -> bool:
     """Return whether no thing of one stands for another of its kind, as tea for coffee or a son for a daughter."""
     new, stored = _things(pair.new), _things(pair.stored)
     listed = {thing.split(".")[0] for thing in new - stored} & {thing.split(".")[0] for thing in stored - new}
-    return not listed and not any(
-        siblings(word, other) for word in pair.left_new for other in pair.left_stored
+    if listed:
+        return False
+    left, others = (
+        [word for word in side if is_concrete(word)] for side in (pair.left_new, pair.left_stored)
     )
+    return not any(siblings(word, other) for word in left for other in others)
 
 
 def same_direction(pair: Pair) -> bool:

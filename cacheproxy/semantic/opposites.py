@@ -264,7 +264,7 @@ def opposed(one: Word, other: Word) -> bool:
         other.stem in OPPOSED.get(one.stem, ())
         or other.stem in _turned(one.text)
         or one.stem in _turned(other.text)
-        or thesaurus().relation(*sorted((one.text, other.text))).opposite >= LEAST_OPPOSITE
+        or thesaurus().opposite(one.text, other.text) >= LEAST_OPPOSITE
     )
 
 

@@ -113,6 +113,13 @@ class Thesaurus:
             raise InvalidVerifier(f"{path}: a thesaurus of format {arrays.get('format')}, not {FORMAT}")
         return cls(arrays)
 
+    def opposite(self, one: str, other: str) -> float:
+        """Return how much of two folded words' use is opposite; quick for words that oppose none, as most do."""
+        left, right = self.meaning(one), self.meaning(other)
+        if left is None or right is None or not (left.against or right.against):
+            return 0.0
+        return self.relation(*sorted((one, other))).opposite
+
     def _relation(self, one: str, other: str) -> Relation:
         """Return how two folded words stand to each other; the same whichever comes first."""
         left, right = self.meaning(one), self.meaning(other)
