@@ -245,7 +245,8 @@ def cross_validate(lesson: Lesson, folds: int, seed: int, say: Say) -> Floats:
 def teaching(lesson: Lesson) -> NDArray[np.bool_]:
     """Return which pairs are learned from: all but those of the groups that a guard refuses, for no score sees such."""
     measured = np.arange(len(lesson.labels)) < lesson.measured
-    return measured | np.array([refusal is None for refusal in lesson.refusals])
+    learned: NDArray[np.bool_] = measured | np.array([refusal is None for refusal in lesson.refusals])
+    return learned
 
 
 def calibration(logits: Floats, labels: NDArray[np.bool_], traffic: Traffic) -> tuple[float, float]:
