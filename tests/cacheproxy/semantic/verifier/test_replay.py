@@ -1,6 +1,6 @@
 """Traffic written for this project, replayed: what hits of it, at the default threshold.
 
-Two lists were learned from. The held-out one is for counting only: whoever improves the verifier looks at the others.
+Two lists were learned from. The unseen ones are for counting only: whoever improves the verifier looks at the others.
 """
 
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from cacheproxy.semantic.minilm.encoder import LocalEncoder
 from cacheproxy.semantic.tier import CANDIDATES
@@ -76,9 +77,12 @@ def test_the_list_that_was_held_out_until_it_was_learned_from(quantised_encoder:
     assert (counts.wrong, counts.fresh, counts.traps) == (0, 0, 0)
 
 
-def test_the_list_held_out(quantised_encoder: LocalEncoder) -> None:
-    counts = replayed("semantic_fresh", quantised_encoder)
+@pytest.mark.parametrize(("name", "rewordings", "traps"), [("fresh", 43, 3), ("unseen", 39, 1)])
+def test_the_lists_that_nobody_looked_at(
+    name: str, rewordings: int, traps: int, quantised_encoder: LocalEncoder
+) -> None:
+    counts = replayed(f"semantic_{name}", quantised_encoder)
 
-    assert counts.rewordings >= 43
-    assert counts.traps <= 3
+    assert counts.rewordings >= rewordings
+    assert counts.traps <= traps
     assert (counts.wrong, counts.fresh) == (0, 0)
