@@ -9,13 +9,11 @@ from collections.abc import Container, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 from zlib import crc32
 
-import numpy as np
 from numpy.typing import NDArray
 
-from cacheproxy.semantic.errors import InvalidVerifier
+from cacheproxy.semantic.arrays import read_arrays
 
 FORMAT = 1
 NONE = -1
@@ -104,14 +102,7 @@ class Thesaurus:
         Raises:
             InvalidVerifier: it is none, or of another format.
         """
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, EOFError, ValueError, BadZipFile) as error:
-            raise InvalidVerifier(f"{path}: {error}") from error
-        if arrays.get("format") != FORMAT:
-            raise InvalidVerifier(f"{path}: a thesaurus of format {arrays.get('format')}, not {FORMAT}")
-        return cls(arrays)
+        return cls(read_arrays(path, expected_format=FORMAT))
 
     def opposite(self, one: str, other: str) -> float:
         """Return how much of two folded words' use is opposite; quick for words that oppose none, as most do."""

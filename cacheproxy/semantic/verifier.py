@@ -9,14 +9,14 @@ if verdict.refused_by is None and verdict.score >= threshold: ...
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from cacheproxy.semantic.alignment import Pair
-from cacheproxy.semantic.errors import InvalidVerifier, StaleReading
+from cacheproxy.semantic.arrays import read_arrays
+from cacheproxy.semantic.errors import StaleReading
 from cacheproxy.semantic.features import figures
 from cacheproxy.semantic.forest import Forest
 from cacheproxy.semantic.guards import refused_by
@@ -101,13 +101,7 @@ class Verifier:
         Raises:
             InvalidVerifier: it is no model, or of another format; or the thesaurus is none.
         """
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, EOFError, ValueError, BadZipFile) as error:
-            raise InvalidVerifier(f"{path}: {error}") from error
-        if arrays.get("format") != FORMAT:
-            raise InvalidVerifier(f"{path}: a model of format {arrays.get('format')}, not {FORMAT}")
+        arrays = read_arrays(path, expected_format=FORMAT)
         thesaurus()  # which readings need, so that none waits for it
         return cls(arrays)
 
