@@ -15,8 +15,7 @@ class Outbox:
 
     _by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, "Outbox"]] = WeakKeyDictionary()
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._call_soon = loop.call_soon
+    def __init__(self) -> None:  # without the loop, which it would keep alive
         self._holding: list[Outlet] = []
 
     @classmethod
@@ -24,13 +23,13 @@ class Outbox:
         """Return the one of *loop*."""
         outbox = cls._by_loop.get(loop)
         if outbox is None:
-            outbox = cls._by_loop[loop] = cls(loop)
+            outbox = cls._by_loop[loop] = cls()
         return outbox
 
     def add(self, outlet: "Outlet") -> None:
         """Let *outlet* write what it holds, at the end of this turn of the event loop."""
         if not self._holding:
-            self._call_soon(self._write)
+            asyncio.get_running_loop().call_soon(self._write)
         self._holding.append(outlet)
 
     def _write(self) -> None:

@@ -1,7 +1,9 @@
 """Bytes leave in order, together with other connections', and all of them before the end."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -79,3 +81,13 @@ async def test_one_who_has_gone_keeps_nobody_from_an_answer(lines: list[Line]) -
     gone.transport.abort()
     assert await other.client.read(99) == b"answer"
     assert gone.outlet.unsent_bytes == 0
+
+
+def test_an_outbox_keeps_no_loop_alive() -> None:
+    loop = asyncio.new_event_loop()
+    Outbox.of(loop)
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert gone() is None
